@@ -1,0 +1,50 @@
+"""Label and annotation keys, ports, and the names of things that more than one room of the house must agree on."""
+
+GROUP = "inference.llm-d.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FIELD_OWNER = "outrider"
+"""The server-side-apply field owner of the operator."""
+CLI_FIELD_OWNER = "outrider-cli"
+"""The field owner of `outrider apply`: a person, as far as ownership is concerned."""
+
+NAME = "app.kubernetes.io/name"
+NAME_VALUE = "llm-deployment"
+"""Every pod and Service of an LLMDeployment carries `app.kubernetes.io/name=llm-deployment`."""
+INSTANCE = "app.kubernetes.io/instance"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY_VALUE = "outrider"
+
+DEPLOYMENT = f"{GROUP}/deployment"
+"""Name of the LLMDeployment that an object belongs to (`names.label_value` where it is longer than 63)."""
+REVISION = f"{GROUP}/revision"
+"""Hash of the ModelRevision that a pod runs."""
+MODEL_VERSION = f"{GROUP}/version"
+"""The model version that a pod runs, as people write it: v1.2.0."""
+MODEL = "llm-d.ai/model"
+ROLE = "llm-d.ai/role"
+ROLE_VALUE = "decode"
+ENGINE_TYPE = "llm-d.ai/engine-type"
+
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_PRODUCT = "nvidia.com/gpu.product"
+GPU_NODE = "node-type"
+"""Nodes with GPUs carry `node-type=gpu`, as the SRE guide selects them."""
+
+HTTP_PORT_NAME = "http"
+HTTP_PORT = 8080
+METRICS_PORT_NAME = "metrics"
+METRICS_PORT = 8081
+
+HOST_PORTS = "local.outrider.dev/host-ports"
+"""Pod annotation written by the process kubelet where all pods share 127.0.0.1 (macOS): JSON {"8080": 40123}."""
+
+SIMULATOR_CONFIG_MAP = "outrider-simulator"
+"""ConfigMap in a pod's namespace from which the local world takes the faults of simulated model servers."""
+
+PROBE_HEADER = "x-outrider-probe"
+"""Marks Outrider's own synthetic requests, so that they count neither as user traffic nor as cost."""
+REQUEST_ID_HEADER = "x-request-id"
+REVISION_HEADER = "x-outrider-revision"
+"""Response header of the gateway: the revision hash that answered."""

@@ -1,0 +1,52 @@
+"""ModelRevision: the immutable snapshot of one release. The list of them is a deployment's history."""
+
+from typing import Literal
+
+import msgspec
+
+from outrider.api.meta import Condition, ObjectMeta
+
+RevisionState = Literal["Candidate", "Serving", "Verified", "Quarantined"]
+"""Candidate: made, has not served alone yet. Serving: was fully rolled out and answered a real request.
+Verified: served for the whole bake time. Quarantined: somebody or some evidence rejected it."""
+
+
+class ModelRevisionSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Everything that decides how a model answers. Its hash names the revision."""
+
+    deployment: str = ""
+    """Name of the LLMDeployment."""
+    sequence: int = 0
+    """1, 2, 3 ... in the order of first release: the number that `rollout history` shows. Not part of the hash."""
+    hash: str = ""
+    model_uri: str = ""
+    model_name: str = ""
+    """The name that clients put into requests (`--served-model-name`)."""
+    version: str = ""
+    digest: str = ""
+    """sha256 of the model as the spec demands it; empty where the spec does not say."""
+    registry: str = ""
+    quantization: str = ""
+    image: str = ""
+    args: tuple[str, ...] = ()
+    """The engine's arguments, complete, except addresses and ports."""
+
+
+class ModelRevisionStatus(msgspec.Struct, frozen=True, rename="camel"):
+    state: RevisionState = "Candidate"
+    reason: str = ""
+    message: str = ""
+    first_served_time: str | None = None
+    """When it first served every replica and answered a real request."""
+    last_served_time: str | None = None
+    """When it was last seen to do so, to a granularity of a minute."""
+    verified_time: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class ModelRevision(msgspec.Struct, frozen=True, rename="camel"):
+    """Named `<deployment>-<hash>`; owned by its LLMDeployment."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ModelRevisionSpec = ModelRevisionSpec()
+    status: ModelRevisionStatus = ModelRevisionStatus()

@@ -1,0 +1,70 @@
+"""What a plan can ask for: a closed union of frozen structs. `controllers/act.py` carries them out.
+
+Every action is named after its intent and may be repeated after a crash at any point.
+"""
+
+from typing import Any
+
+import msgspec
+
+from outrider.api.meta import Instant
+
+
+class Apply(msgspec.Struct, frozen=True, tag=True):
+    """Server-side apply of an object that Outrider owns whole: `body` is all that it wants of it."""
+
+    body: dict[str, Any]
+    why: str
+
+
+class Create(msgspec.Struct, frozen=True, tag=True):
+    """Create an immutable object; one that exists already is as good."""
+
+    body: dict[str, Any]
+    why: str
+
+
+class Delete(msgspec.Struct, frozen=True, tag=True):
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    """Only this very object; gone already is as good."""
+    why: str
+
+
+class PatchStatus(msgspec.Struct, frozen=True, tag=True):
+    """Merge into the status of an object other than the one being reconciled."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    status: dict[str, Any]
+    why: str
+
+
+class Emit(msgspec.Struct, frozen=True, tag=True):
+    """An Event on the object being reconciled; repeats of the same reason and note are counted, not multiplied."""
+
+    type: str
+    """Normal or Warning."""
+    reason: str
+    note: str
+
+
+Action = Apply | Create | Delete | PatchStatus | Emit
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to do about one object, and why. `outrider plan` prints it; the controller executes it."""
+
+    status: dict[str, Any] | None = None
+    """The whole new status, patched once and *before* the actions, so that nobody who reads it after his own edit can
+    still see the old answer; None when the status is already so."""
+    actions: tuple[Action, ...] = ()
+    because: tuple[str, ...] = ()
+    """The reasons, in sentences, with the evidence that led to them."""
+    requeue_at: Instant | None = None
+    """When to look again although nothing changes."""
