@@ -5,7 +5,7 @@ more than the fields its reader uses. Writing is untyped: bodies and patches are
 that no write can drop a field that a projection does not know.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -216,7 +216,7 @@ class Api(Protocol):
         self,
         kind: Kind[T],
         name: str,
-        patch: Mapping[str, Any] | list[Mapping[str, Any]],
+        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         namespace: str = "",
         *,
         patch_type: PatchType = "merge",

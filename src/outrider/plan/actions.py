@@ -10,21 +10,21 @@ import msgspec
 from outrider.api.meta import Instant
 
 
-class Apply(msgspec.Struct, frozen=True, tag=True):
+class Apply(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """Server-side apply of an object that Outrider owns whole: `body` is all that it wants of it."""
 
     body: dict[str, Any]
     why: str
 
 
-class Create(msgspec.Struct, frozen=True, tag=True):
+class Create(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """Create an immutable object; one that exists already is as good."""
 
     body: dict[str, Any]
     why: str
 
 
-class Delete(msgspec.Struct, frozen=True, tag=True):
+class Delete(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     api_version: str
     kind: str
     namespace: str
@@ -34,7 +34,7 @@ class Delete(msgspec.Struct, frozen=True, tag=True):
     why: str
 
 
-class PatchStatus(msgspec.Struct, frozen=True, tag=True):
+class PatchStatus(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """Merge into the status of an object other than the one being reconciled."""
 
     api_version: str
@@ -45,7 +45,7 @@ class PatchStatus(msgspec.Struct, frozen=True, tag=True):
     why: str
 
 
-class Emit(msgspec.Struct, frozen=True, tag=True):
+class Emit(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """An Event on the object being reconciled; repeats of the same reason and note are counted, not multiplied."""
 
     type: str
