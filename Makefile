@@ -1,0 +1,52 @@
+# Outrider. `make run` shows it work; `make test` tests it. Everything is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test check lint format bench install clean generate
+
+help:
+	@echo 'make run     see a model served, released and rolled back on this machine'
+	@echo 'make test    every check and every test (what CI runs)'
+	@echo 'make check   the quick part of it: lint, types, layers, unit tests'
+	@echo 'make lint    ruff, mypy, import-linter'
+	@echo 'make format  let ruff format the code'
+	@echo 'make bench   benchmarks; one of them with NAME=gateway'
+	@echo 'make generate  write the generated files again: CRDs'
+
+$(READY): pyproject.toml
+	@$(PYTHON) tools/make_venv.py $(VENV)
+	@touch $(READY)
+
+install: $(READY)
+
+run: $(READY)
+	@$(BIN)/outrider demo
+
+lint: $(READY)
+	$(BIN)/ruff check src tests bench tools
+	$(BIN)/ruff format --check src tests bench tools
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format src tests bench tools
+	$(BIN)/ruff check --fix src tests bench tools
+
+check: lint
+	$(BIN)/pytest -q -n 2 -m 'not e2e'
+
+test: lint
+	$(BIN)/pytest -q -n 2 -m 'not e2e'
+	$(BIN)/pytest -q -m e2e
+
+generate: $(READY)
+	$(BIN)/python -m outrider.api.crd
+
+bench: $(READY)
+	@$(BIN)/python bench/run.py $(NAME)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build

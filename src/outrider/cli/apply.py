@@ -1,0 +1,163 @@
+"""`outrider apply`: create or change objects from manifests."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from outrider.api.labels import CLI_FIELD_OWNER
+from outrider.cli.connection import Cluster, Connection, connect
+from outrider.cli.errors import CliError, Exit
+from outrider.cli.manifests import Manifest, read_manifests
+from outrider.cli.output import OutputFormat, print_structured, without_managed_fields
+from outrider.cli.waiting import wait_until_ready
+from outrider.kube.api import Kind, NotFound, Object
+from outrider.kube.resources import ALL, LLM_DEPLOYMENT, kind_for
+
+
+@dataclass(frozen=True)
+class _Checked:
+    manifest: Manifest
+    kind: Kind[Any]
+    body: Object
+    notes: tuple[str, ...]
+
+
+def apply(
+    *,
+    filename: Annotated[list[str], Parameter(alias="-f")],
+    wait: bool = False,
+    timeout: str = "600s",
+    dry_run: bool = False,
+    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    cluster: Cluster | None = None,
+) -> int:
+    """Create or change objects from manifests.
+
+    Every manifest is checked before the first one is sent: either all are good, or nothing is changed.
+    Fields that Outrider does not know are kept and reported, never dropped.
+
+    Parameters
+    ----------
+    filename
+        File or folder with manifests, or - for standard input. May be repeated.
+    wait
+        Wait until every LLMDeployment in the manifests is Ready.
+    timeout
+        How long to wait at most, such as 90s or 10m.
+    dry_run
+        Let the server check everything and change nothing.
+    output
+        table, name, json or yaml.
+    """
+    manifests = read_manifests(filename)
+    return asyncio.run(_apply(manifests, wait=wait, timeout=timeout, dry_run=dry_run, output=output, cluster=cluster))
+
+
+async def _apply(
+    manifests: list[Manifest], *, wait: bool, timeout: str, dry_run: bool, output: OutputFormat, cluster: Cluster | None
+) -> int:
+    async with connect(cluster) as connection:
+        explicit = cluster.namespace if cluster else None
+        checked = [check_manifest(manifest, connection.namespace, explicit) for manifest in manifests]
+        results = [await _apply_one(connection, item, dry_run=dry_run, output=output) for item in checked]
+        if output in ("json", "yaml"):
+            items = [without_managed_fields(result) for result in results]
+            print_structured(items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": items}, output)
+        if wait and not dry_run:
+            waiting = [item.body["metadata"] for item in checked if item.kind == LLM_DEPLOYMENT]
+            for metadata in waiting:
+                await wait_until_ready(connection.api, metadata["name"], metadata["namespace"], timeout=timeout)
+    return Exit.OK
+
+
+def check_manifest(manifest: Manifest, default_namespace: str, explicit_namespace: str | None) -> _Checked:
+    """What the manifest means, with its namespace filled in, and what to tell the user about it.
+
+    Raises:
+        CliError: the kind is unknown, the namespace contradicts `--namespace`, or the spec has errors: all are shown.
+    """
+    kind = kind_for(manifest.api_version, manifest.kind)
+    if kind is None:
+        known = ", ".join(sorted(f"{known.kind} ({known.api_version})" for known in ALL))
+        raise CliError(
+            f"{manifest.source}: Outrider does not handle {manifest.kind} ({manifest.api_version})",
+            exit_code=Exit.INVALID,
+            hints=(f"it handles: {known}", "on a cluster, apply other kinds with kubectl"),
+        )
+    metadata = dict(manifest.body["metadata"])
+    if kind.namespaced:
+        written = metadata.get("namespace")
+        if written and explicit_namespace and written != explicit_namespace:
+            raise CliError(
+                f"{manifest.source}: the manifest says namespace {written!r}, the command says {explicit_namespace!r}",
+                exit_code=Exit.USAGE,
+            )
+        metadata["namespace"] = written or default_namespace
+    body = {**manifest.body, "metadata": metadata}
+    body.pop("status", None)
+    notes = _check_spec(manifest, body) if kind == LLM_DEPLOYMENT else ()
+    return _Checked(manifest=manifest, kind=kind, body=body, notes=notes)
+
+
+def _check_spec(manifest: Manifest, body: Object) -> tuple[str, ...]:
+    from outrider.api.parse import parse_spec
+
+    metadata = body["metadata"]
+    parsed = parse_spec(
+        body.get("spec", {}),
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        annotations=metadata.get("annotations") or {},
+        labels=metadata.get("labels") or {},
+    )
+    if parsed.errors:
+        raise CliError(
+            f"{manifest.source}: LLMDeployment {metadata['name']!r} has {_count(len(parsed.errors), 'error')}",
+            exit_code=Exit.INVALID,
+            hints=tuple(str(error) for error in parsed.errors),
+        )
+    notes = [f"warning: {warning}" for warning in parsed.warnings]
+    if parsed.ignored:
+        notes.append(f"ignored (unknown to this version, kept in the object): {', '.join(parsed.ignored)}")
+    if parsed.not_acted_on:
+        notes.append(f"accepted, not acted on by this version: {', '.join(parsed.not_acted_on)}")
+    return tuple(notes)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+async def _apply_one(connection: Connection, item: _Checked, *, dry_run: bool, output: OutputFormat) -> Object:
+    metadata = item.body["metadata"]
+    raw = item.kind.into(dict)
+    try:
+        before = await connection.api.get(raw, metadata["name"], metadata.get("namespace", ""))
+    except NotFound:
+        before = None
+    result: Object = await connection.api.apply(raw, item.body, owner=CLI_FIELD_OWNER, dry_run=dry_run)
+    if output in ("table", "name"):
+        label = item.kind.singular + (f".{item.kind.group}" if item.kind.group else "")
+        verb = _verb(before, result, dry_run=dry_run)
+        print(f"{label}/{metadata['name']}" if output == "name" else f"{label}/{metadata['name']} {verb}", flush=True)
+    if output == "table":
+        for note in item.notes:
+            print(f"  {note}")
+    return result
+
+
+def _verb(before: Object | None, after: Object, *, dry_run: bool) -> str:
+    suffix = " (dry run)" if dry_run else ""
+    if before is None:
+        return "created" + suffix
+    changed = _wanted(before) != _wanted(after)
+    return ("configured" if changed else "unchanged") + suffix
+
+
+def _wanted(item: Object) -> Object:
+    """The part of an object that a manifest says, without what the cluster adds."""
+    metadata = item["metadata"]
+    content = {key: value for key, value in item.items() if key not in ("metadata", "status")}
+    return {**content, "labels": metadata.get("labels", {}), "annotations": metadata.get("annotations", {})}

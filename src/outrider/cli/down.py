@@ -1,0 +1,94 @@
+"""`outrider down`: end the local world and every process in it."""
+
+import os
+import signal
+import time
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from outrider.cli.errors import CliError, Exit
+from outrider.cli.progress import Progress
+from outrider.local.folder import DEFAULT_WORLD, WorldFolder, running_worlds
+
+_POLL_SECONDS = 0.05
+
+
+def down(
+    *,
+    world: str | None = None,
+    timeout: str = "120s",
+    forget: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """End the local world and every process in it. What was applied is kept for the next `up`.
+
+    Parameters
+    ----------
+    world
+        Name of the world. Default: the one that is running.
+    timeout
+        How long to wait for it at most.
+    forget
+        Delete what it kept, too.
+    """
+    from outrider.cli.waiting import seconds
+
+    limit = seconds(timeout, "--timeout")
+    folder = WorldFolder(world) if world else _the_running_one()
+    stopped = stop_world(folder, limit)
+    left = _end_leftovers(folder)
+    if stopped is None and not left and not forget:
+        print(f"the local world {folder.name!r} is not running")
+        return Exit.OK
+    if stopped is not None:
+        print(f"the local world {folder.name!r} has ended ({stopped:.1f} s)")
+    if left:
+        print(f"ended {left} process(es) that a crash had left")
+    if forget:
+        from outrider.cli.up import remove_state
+
+        remove_state(folder)
+        print("forgot what it kept")
+    return Exit.OK
+
+
+def _the_running_one() -> WorldFolder:
+    worlds = running_worlds()
+    if len(worlds) > 1:
+        names = ", ".join(folder.name for folder in worlds)
+        raise CliError(f"several worlds are running: {names}", exit_code=Exit.USAGE, hints=("say which:  outrider down --world NAME",))
+    return worlds[0] if worlds else WorldFolder(DEFAULT_WORLD)
+
+
+def stop_world(folder: WorldFolder, limit: float, *, quiet: bool = False) -> float | None:
+    """Ask the process that runs the world to end, and wait until it has; returns the seconds, None if none runs.
+
+    Raises:
+        CliError: it is still running after `limit` seconds.
+    """
+    info = folder.info()
+    if not folder.running or info is None:
+        return None
+    try:
+        os.kill(info.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return None
+    with Progress(quiet=quiet) as progress:
+        while folder.running:
+            if progress.elapsed > limit:
+                raise CliError(
+                    f"the local world {folder.name!r} (process {info.pid}) is still running after {limit:.0f} s",
+                    exit_code=Exit.TIMED_OUT,
+                    hints=(f"see why:  {folder.log}",),
+                )
+            progress.show("ending pods")
+            time.sleep(_POLL_SECONDS)
+        return progress.elapsed
+
+
+def _end_leftovers(folder: WorldFolder) -> int:
+    if not folder.pods.is_dir():
+        return 0
+    from outrider.local.kubelet import end_all_containers
+
+    return end_all_containers(folder.pods)

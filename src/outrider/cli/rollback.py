@@ -1,0 +1,189 @@
+"""`outrider rollback` and `outrider unpin`: back to a version that worked, in one command, held by a VersionPin."""
+
+import asyncio
+import getpass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from outrider.api.labels import API_VERSION, CLI_FIELD_OWNER
+from outrider.api.llmdeployment import NONE, LLMDeployment
+from outrider.api.modelrevision import ModelRevision
+from outrider.cli.connection import Cluster, Connection, connect
+from outrider.cli.errors import CliError, Exit
+from outrider.cli.output import OutputFormat, print_structured
+from outrider.cli.rollout import revisions_of
+from outrider.cli.waiting import wait_until_ready
+from outrider.kube.api import NotFound
+from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
+
+
+def rollback(
+    name: str,
+    /,
+    *,
+    to: str | None = None,
+    reason: str = "",
+    wait: bool = True,
+    timeout: str = "300s",
+    dry_run: bool = False,
+    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    cluster: Cluster | None = None,
+) -> int:
+    """Go back to a version that worked, now, and stay there whatever Git applies until `outrider unpin`.
+
+    The whole revision comes back: model, engine image, arguments and quantization.
+
+    Parameters
+    ----------
+    name
+        Name of the LLMDeployment.
+    to
+        Version (v1.2.0), revision number or hash from `outrider rollout history`. Default: the last version that worked.
+    reason
+        Why, for those who read the history.
+    wait
+        Wait until the version serves again.
+    timeout
+        How long to wait at most.
+    dry_run
+        Say where it would go, and change nothing.
+    output
+        table, json or yaml.
+    """
+    return asyncio.run(_rollback(name, to, reason, wait, timeout, dry_run, output, cluster))
+
+
+async def _rollback(
+    name: str, to: str | None, reason: str, wait: bool, timeout: str, dry_run: bool, output: OutputFormat, cluster: Cluster | None
+) -> int:
+    structured = output in ("json", "yaml")
+    async with connect(cluster) as connection:
+        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        target = choose_target(item, await revisions_of(connection.api, name, connection.namespace), to)
+        before = item.status.effective_version
+        if not structured:
+            print(f"{name}: {before} -> {target.spec.version} (revision {target.spec.sequence}, {target.status.state})", flush=True)
+        body = pin_body(item, target, reason)
+        await connection.api.apply(VERSION_PIN, body, owner=CLI_FIELD_OWNER, dry_run=dry_run)
+        elapsed = None
+        if wait and not dry_run:
+            _, elapsed = await wait_until_ready(
+                connection.api,
+                name,
+                connection.namespace,
+                timeout=timeout,
+                also=lambda now: now.status.pinned and now.status.effective_revision == target.spec.hash,
+                quiet=structured,
+            )
+    result = {
+        "name": name,
+        "from": before,
+        "to": target.spec.version,
+        "revision": target.spec.sequence,
+        "hash": target.spec.hash,
+        "dryRun": dry_run,
+        "seconds": None if elapsed is None else round(elapsed, 3),
+    }
+    if structured:
+        print_structured(result, output)
+    elif dry_run:
+        print("dry run: nothing was changed")
+    else:
+        print(f"pinned. When Git says version: {target.spec.version} as well, lift the pin:  outrider unpin {name}{_namespace_flag(cluster)}")
+    return Exit.OK
+
+
+def choose_target(item: LLMDeployment, revisions: list[ModelRevision], to: str | None) -> ModelRevision:
+    """The revision to go back to: what `to` names, else what the operator says is the last that worked.
+
+    Raises:
+        CliError: there is none, several answer to the name, or it is the one that serves already.
+    """
+    if to is None:
+        wanted = item.status.rollback.target_revision
+        found = [revision for revision in revisions if wanted and revision.spec.hash == wanted]
+        if not found:
+            raise CliError(
+                f"{item.metadata.name} has no earlier version that worked",
+                exit_code=Exit.NOT_FOUND,
+                hints=("see its history:  outrider rollout history " + item.metadata.name, "name one:  --to VERSION"),
+            )
+        return found[0]
+    found = [each for each in revisions if to in (each.spec.version, each.spec.hash, str(each.spec.sequence))]
+    if not found:
+        known = ", ".join(f"{each.spec.version} ({each.spec.sequence})" for each in revisions) or "none"
+        raise CliError(f"{item.metadata.name} has no revision {to!r}", exit_code=Exit.NOT_FOUND, hints=(f"it has: {known}",))
+    if len(found) > 1:
+        choices = ", ".join(f"{each.spec.sequence} ({each.spec.hash})" for each in found)
+        raise CliError(f"{to!r} names several revisions", exit_code=Exit.USAGE, hints=(f"say which by number: {choices}",))
+    if found[0].spec.hash == item.status.effective_revision and item.status.pinned:
+        raise CliError(f"{item.metadata.name} is already pinned to {found[0].spec.version}", exit_code=Exit.CONFLICT)
+    return found[0]
+
+
+def pin_body(item: LLMDeployment, target: ModelRevision, reason: str) -> dict[str, Any]:
+    """The VersionPin that holds the LLMDeployment on `target` and rejects what serves now."""
+    rejected = item.status.effective_revision
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "VersionPin",
+        "metadata": {"name": item.metadata.name, "namespace": item.metadata.namespace},
+        "spec": {
+            "deployment": item.metadata.name,
+            "version": target.spec.version,
+            "revision": target.spec.hash,
+            **({"rejects": rejected} if rejected and rejected != target.spec.hash else {}),
+            **({"reason": reason} if reason else {}),
+            "createdBy": getpass.getuser(),
+        },
+    }
+
+
+def _namespace_flag(cluster: Cluster | None) -> str:
+    return f" --namespace {cluster.namespace}" if cluster and cluster.namespace else ""
+
+
+def unpin(
+    name: str,
+    /,
+    *,
+    wait: bool = True,
+    timeout: str = "600s",
+    dry_run: bool = False,
+    cluster: Cluster | None = None,
+) -> int:
+    """Lift a rollback: delete the pin, so that the version in the spec is served again.
+
+    Parameters
+    ----------
+    name
+        Name of the LLMDeployment.
+    wait
+        Wait until the version in the spec serves.
+    timeout
+        How long to wait at most.
+    dry_run
+        Say which version would be served, and change nothing.
+    """
+    return asyncio.run(_unpin(name, wait, timeout, dry_run, cluster))
+
+
+async def _unpin(name: str, wait: bool, timeout: str, dry_run: bool, cluster: Cluster | None) -> int:
+    async with connect(cluster) as connection:
+        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        pin = await _existing_pin(connection, name)
+        wanted = item.status.desired_version
+        print(f"{name}: {pin} -> {wanted if wanted != NONE else 'what the spec says'}{' (dry run)' if dry_run else ''}", flush=True)
+        await connection.api.delete(VERSION_PIN, name, connection.namespace, dry_run=dry_run)
+        if wait and not dry_run:
+            await wait_until_ready(connection.api, name, connection.namespace, timeout=timeout, also=lambda now: not now.status.pinned)
+    return Exit.OK
+
+
+async def _existing_pin(connection: Connection, name: str) -> str:
+    try:
+        pin = await connection.api.get(VERSION_PIN, name, connection.namespace)
+    except NotFound:
+        raise CliError(f"{name} is not pinned in namespace {connection.namespace}", exit_code=Exit.NOT_FOUND) from None
+    return pin.spec.version or pin.spec.revision

@@ -1,0 +1,128 @@
+"""`outrider rollout status` and `outrider rollout history`."""
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from outrider.api.labels import DEPLOYMENT
+from outrider.api.meta import parse_time
+from outrider.api.modelrevision import ModelRevision
+from outrider.api.names import label_value
+from outrider.cli.connection import Cluster, connect
+from outrider.cli.errors import Exit
+from outrider.cli.output import OutputFormat, human_age, print_structured, print_table
+from outrider.cli.waiting import is_ready, wait_until_ready, what_is_awaited
+from outrider.kube.api import Api
+from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
+
+
+def rollout_status(
+    name: str,
+    /,
+    *,
+    watch: Annotated[bool, Parameter(alias="-w")] = True,
+    timeout: str = "600s",
+    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    cluster: Cluster | None = None,
+) -> int:
+    """Wait for a release to end, and say how it ended.
+
+    Parameters
+    ----------
+    name
+        Name of the LLMDeployment.
+    watch
+        Wait for the end; with --no-watch say how far it is and return 1 if it is not done.
+    timeout
+        How long to wait at most.
+    output
+        table, json or yaml.
+    """
+    return asyncio.run(_rollout_status(name.removeprefix("llmdeployment/"), watch, timeout, output, cluster))
+
+
+async def _rollout_status(name: str, watch: bool, timeout: str, output: OutputFormat, cluster: Cluster | None) -> int:
+    async with connect(cluster) as connection:
+        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        if watch and not is_ready(item):
+            item, _ = await wait_until_ready(connection.api, name, connection.namespace, timeout=timeout)
+        done = is_ready(item)
+    if output in ("json", "yaml"):
+        print_structured({"name": name, "done": done, "version": item.status.effective_version, "ready": item.status.ready, "phase": item.status.phase}, output)
+    elif done:
+        print(f"{name}: version {item.status.effective_version} is rolled out, {item.status.ready} replicas ready")
+    else:
+        print(what_is_awaited(item))
+    return Exit.OK if done else Exit.FAILED
+
+
+def rollout_history(
+    name: str,
+    /,
+    *,
+    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    cluster: Cluster | None = None,
+) -> int:
+    """List the revisions of a service, newest first. REVISION is what `rollback --to` takes, as are VERSION and HASH.
+
+    Parameters
+    ----------
+    name
+        Name of the LLMDeployment.
+    output
+        table, wide, json or yaml.
+    """
+    return asyncio.run(_rollout_history(name.removeprefix("llmdeployment/"), output, cluster))
+
+
+async def revisions_of(api: Api, name: str, namespace: str) -> list[ModelRevision]:
+    """The revisions of an LLMDeployment, newest first."""
+    listed = await api.list(MODEL_REVISION, namespace, labels=f"{DEPLOYMENT}={label_value(name)}")
+    return sorted(listed.items, key=lambda revision: -revision.spec.sequence)
+
+
+async def _rollout_history(name: str, output: OutputFormat, cluster: Cluster | None) -> int:
+    async with connect(cluster) as connection:
+        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        revisions = await revisions_of(connection.api, name, connection.namespace)
+    entries = [_entry(revision, item.status.effective_revision) for revision in revisions]
+    if output in ("json", "yaml"):
+        print_structured(entries, output)
+        return Exit.OK
+    headers = ["REVISION", "VERSION", "STATE", "CURRENT", "FIRST-SERVED", "HASH"]
+    table = [
+        [
+            str(entry["revision"]),
+            entry["version"],
+            entry["state"] + (f" ({entry['reason']})" if entry["reason"] else ""),
+            "yes" if entry["current"] else "no",
+            _ago(entry["firstServed"]),
+            entry["hash"],
+            *([entry["image"], entry["quantization"] or "-"] if output == "wide" else []),
+        ]
+        for entry in entries
+    ]
+    print_table(headers + (["IMAGE", "QUANTIZATION"] if output == "wide" else []), table)
+    return Exit.OK
+
+
+def _entry(revision: ModelRevision, current: str) -> dict[str, Any]:
+    return {
+        "revision": revision.spec.sequence,
+        "version": revision.spec.version,
+        "hash": revision.spec.hash,
+        "state": revision.status.state,
+        "reason": revision.status.reason if revision.status.state == "Quarantined" else "",
+        "current": revision.spec.hash == current,
+        "firstServed": revision.status.first_served_time,
+        "image": revision.spec.image,
+        "quantization": revision.spec.quantization,
+        "args": list(revision.spec.args),
+    }
+
+
+def _ago(text: str | None) -> str:
+    when = parse_time(text)
+    return "never" if when is None else f"{human_age(time.time() - when)} ago"

@@ -1,0 +1,148 @@
+"""Waiting for an LLMDeployment to become what was asked for, and saying meanwhile what is awaited."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from outrider.api.duration import parse_duration
+from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.meta import find_condition
+from outrider.cli.errors import CliError, Exit
+from outrider.cli.progress import Progress
+from outrider.kube.api import Api, Expired, Kind, NotFound, Unavailable
+from outrider.kube.resources import LLM_DEPLOYMENT
+
+T = TypeVar("T")
+
+_RETRY_SECONDS = 1.0
+_TICK_SECONDS = 0.5
+
+
+def seconds(text: str, option: str) -> float:
+    """A duration given on the command line, in seconds.
+
+    Raises:
+        CliError: it is no duration.
+    """
+    try:
+        return float(parse_duration(text))
+    except ValueError as error:
+        raise CliError(f"{option}: {error}", exit_code=Exit.USAGE) from error
+
+
+async def follow(api: Api, kind: Kind[T], name: str, namespace: str) -> AsyncIterator[T | None]:
+    """The object as it is, then every later state of it; None while it does not exist.
+
+    Goes on through dropped connections and restarts of the server, however long they take.
+    """
+    selector = f"metadata.name={name}"
+    while True:
+        try:
+            listed = await api.list(kind, namespace, fields=selector)
+            yield listed.items[0] if listed.items else None
+            events = api.watch(kind, namespace, fields=selector, resource_version=listed.resource_version)
+            async with contextlib.aclosing(events) as stream:  # type: ignore[type-var]
+                async for event in stream:
+                    if event.type != "BOOKMARK":
+                        yield None if event.type == "DELETED" else event.object
+        except Expired:
+            continue
+        except Unavailable:
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+def is_ready(item: LLMDeployment) -> bool:
+    """Whether the operator says Ready of the very spec that the object has now."""
+    ready = find_condition(item.status.conditions, "Ready")
+    return (
+        ready is not None
+        and ready.status == "True"
+        and item.status.observed_generation >= item.metadata.generation
+        and ready.observed_generation >= item.metadata.generation
+    )
+
+
+def what_is_awaited(item: LLMDeployment) -> str:
+    """The one sentence that says how far it is and what it waits for."""
+    status = item.status
+    ready = find_condition(status.conditions, "Ready")
+    capacity = find_condition(status.conditions, "CapacityAvailable")
+    if status.observed_generation < item.metadata.generation:
+        reason = "the operator has not seen the new spec yet"
+    elif capacity is not None and capacity.status == "False":
+        reason = capacity.message
+    else:
+        reason = ready.message if ready is not None and ready.message else "no word from the operator yet"
+    return f"{item.metadata.name} {status.effective_version}: {status.ready} ready, {status.phase}: {reason}"
+
+
+async def wait_until_ready(
+    api: Api,
+    name: str,
+    namespace: str,
+    *,
+    timeout: str,
+    also: Callable[[LLMDeployment], bool] = lambda _: True,
+    quiet: bool = False,
+) -> tuple[LLMDeployment, float]:
+    """Wait until the LLMDeployment is Ready and `also` holds; returns it and the seconds it took.
+
+    Raises:
+        CliError: it did not happen in time, its spec is invalid, or the object does not exist; says what was awaited.
+    """
+    limit = seconds(timeout, "--timeout")
+    latest: LLMDeployment | None = None
+    with Progress(quiet=quiet) as progress:
+        ticker = asyncio.create_task(_tick(progress, lambda: what_is_awaited(latest) if latest else f"waiting for {name}"))
+        try:
+            async with asyncio.timeout(limit):
+                async for item in follow(api, LLM_DEPLOYMENT, name, namespace):
+                    if item is None:
+                        raise NotFound(f'llmdeployments.inference.llm-d.io "{name}" not found in namespace {namespace}')
+                    latest = item
+                    _refuse_invalid(item)
+                    if is_ready(item) and also(item):
+                        progress.done(f"{name} {item.status.effective_version} is Ready ({progress.elapsed:.1f} s)")
+                        return item, progress.elapsed
+        except TimeoutError:
+            last = what_is_awaited(latest) if latest else "it was never seen"
+            raise CliError(
+                f"timed out after {timeout} waiting for {name}: {last}",
+                exit_code=Exit.TIMED_OUT,
+                hints=(f"see why:  outrider describe llmdeployment {name} --namespace {namespace}",),
+            ) from None
+        finally:
+            ticker.cancel()
+    raise AssertionError("follow() never ends")
+
+
+def _refuse_invalid(item: LLMDeployment) -> None:
+    valid = find_condition(item.status.conditions, "SpecValid")
+    if valid is not None and valid.status == "False" and valid.observed_generation >= item.metadata.generation:
+        raise CliError(f"{item.metadata.name}: the spec is invalid: {valid.message}", exit_code=Exit.INVALID)
+
+
+async def wait_until_gone(api: Api, kind: Kind[Any], name: str, namespace: str, *, timeout: str) -> float:
+    """Wait until the object no longer exists; returns the seconds it took."""
+    limit = seconds(timeout, "--timeout")
+    with Progress() as progress:
+        ticker = asyncio.create_task(_tick(progress, lambda: f"waiting for {kind.singular} {name} to be gone"))
+        try:
+            async with asyncio.timeout(limit):
+                async for item in follow(api, kind.into(dict), name, namespace):
+                    if item is None:
+                        return progress.elapsed
+        except TimeoutError:
+            raise CliError(
+                f"timed out after {timeout}: {kind.singular} {name} is still there", exit_code=Exit.TIMED_OUT
+            ) from None
+        finally:
+            ticker.cancel()
+    raise AssertionError("follow() never ends")
+
+
+async def _tick(progress: Progress, message: Callable[[], str]) -> None:
+    while True:
+        progress.show(message())
+        await asyncio.sleep(_TICK_SECONDS)

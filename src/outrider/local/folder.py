@@ -1,0 +1,138 @@
+"""Where a local world keeps its state, and which worlds are running."""
+
+import fcntl
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+DEFAULT_WORLD = "local"
+
+
+class WorldInUse(Exception):
+    """Another process is running this world."""
+
+    def __init__(self, name: str, pid: int | None) -> None:
+        self.name = name
+        self.pid = pid
+        super().__init__(f"the local world {name!r} is already running" + (f" (process {pid})" if pid else ""))
+
+
+class WorldInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """What a running world tells about itself in `world.json`."""
+
+    name: str
+    pid: int
+    api_url: str
+    gateway_url: str
+    kubeconfig: str
+    version: str
+    engine: str
+    nodes: int
+    gpus_per_node: int
+    started_at: str
+
+
+def data_root() -> Path:
+    """The user's data folder for Outrider: `OUTRIDER_HOME`, else what the system's conventions say."""
+    if home := os.environ.get("OUTRIDER_HOME"):
+        return Path(home)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "outrider"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "outrider"
+
+
+class WorldFolder:
+    """The folder of one world: its lock, its database, its kubeconfig, its pods' state and logs."""
+
+    def __init__(self, name: str = DEFAULT_WORLD, root: Path | None = None) -> None:
+        self.name = name
+        self.path = (root or data_root()) / "worlds" / name
+        self.database = self.path / "state.sqlite"
+        self.kubeconfig = self.path / "kubeconfig"
+        self.pods = self.path / "pods"
+        self.log = self.path / "outrider.log"
+        self._info = self.path / "world.json"
+        self._lock = self.path / "lock"
+        self._token = self.path / "token"
+
+    def create(self) -> None:
+        """Make the folder, readable by its user only: it holds a token and Secrets."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.pods.mkdir(exist_ok=True, mode=0o700)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the one process that runs this world. The system drops the lock when the process ends, however it ends.
+
+        Raises:
+            WorldInUse: another process is.
+        """
+        self.create()
+        with self._lock.open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                info = self.info()
+                raise WorldInUse(self.name, info.pid if info else None) from None
+            yield
+
+    @property
+    def running(self) -> bool:
+        """Whether a process runs this world now. Asked of the lock, not of a process number that may be another's."""
+        try:
+            handle = self._lock.open("r")
+        except OSError:
+            return False
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            return False
+
+    def token(self) -> str:
+        """The bearer token of this world's API, made on first use."""
+        try:
+            return self._token.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            token = secrets.token_urlsafe(32)
+            write_private(self._token, token)
+            return token
+
+    def info(self) -> WorldInfo | None:
+        """What the world said about itself when it last started; None if it never did, or half."""
+        try:
+            return msgspec.json.decode(self._info.read_bytes(), type=WorldInfo)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def write_info(self, info: WorldInfo) -> None:
+        write_private(self._info, json.dumps(msgspec.to_builtins(info), indent=2))
+
+    def forget_info(self) -> None:
+        """Take the sign down: the world is no longer to be found."""
+        self._info.unlink(missing_ok=True)
+
+
+def running_worlds(root: Path | None = None) -> list[WorldFolder]:
+    """The worlds that run now, the default one first."""
+    base = (root or data_root()) / "worlds"
+    names = sorted((entry.name for entry in base.iterdir()), key=lambda name: (name != DEFAULT_WORLD, name)) if base.is_dir() else []
+    folders = [WorldFolder(name, root) for name in names]
+    return [folder for folder in folders if folder.running and folder.info() is not None]
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its user may read, whole or not at all."""
+    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        handle.write(text)
+    temporary.replace(path)
