@@ -1,0 +1,68 @@
+"""Which of a node's GPUs belongs to whom. Each goes to one container at a time."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from outrider.api.labels import GPU_RESOURCE
+
+
+class GpusTakenError(Exception):
+    """Fewer GPUs are free than the pod asks for."""
+
+
+class GpuPool:
+    """The GPUs 0..count-1 of one node."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._owners: dict[str, set[int]] = {}
+
+    @property
+    def free(self) -> list[int]:
+        taken = set[int]().union(*self._owners.values())
+        return [index for index in range(self.count) if index not in taken]
+
+    def adopt(self, uid: str, devices: Mapping[str, list[int]]) -> None:
+        """Take note of what a pod of an earlier life already has."""
+        self._owners[uid] = {index for indexes in devices.values() for index in indexes}
+
+    def allocate(self, uid: str, wanted: Mapping[str, int]) -> dict[str, list[int]]:
+        """The lowest free GPUs for each container, all or none.
+
+        Raises:
+            GpusTakenError: there are not enough of them.
+        """
+        free = self.free
+        total = sum(wanted.values())
+        if total > len(free):
+            raise GpusTakenError(f"waiting for GPUs: {total} asked for, {len(free)} of {self.count} free")
+        given: dict[str, list[int]] = {}
+        for container, number in wanted.items():
+            given[container], free = free[:number], free[number:]
+        if total:
+            self.adopt(uid, given)
+        return given
+
+    def release(self, uid: str) -> None:
+        self._owners.pop(uid, None)
+
+
+def wanted_gpus(pod: Mapping[str, Any]) -> dict[str, int]:
+    """How many GPUs each container asks for; those that ask for none are left out.
+
+    Only limits count: for an extended resource Kubernetes demands that requests equal them.
+    """
+    wanted: dict[str, int] = {}
+    for container in pod["spec"].get("containers") or ():
+        resources = container.get("resources") or {}
+        raw = (resources.get("limits") or {}).get(GPU_RESOURCE) or (resources.get("requests") or {}).get(GPU_RESOURCE)
+        if raw and (number := math.ceil(float(raw))):
+            wanted[container["name"]] = number
+    return wanted
+
+
+def gpu_environment(indexes: list[int]) -> dict[str, str]:
+    """What the NVIDIA container runtime and CUDA read. A container without GPUs must not see any."""
+    text = ",".join(str(index) for index in indexes)
+    return {"NVIDIA_VISIBLE_DEVICES": text or "void", "CUDA_VISIBLE_DEVICES": text}
