@@ -1,10 +1,10 @@
 """Which of a node's GPUs belongs to whom. Each goes to one container at a time."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from outrider.api.labels import GPU_RESOURCE
+from outrider.api.quantity import Quantity
 
 
 class GpusTakenError(Exception):
@@ -57,7 +57,7 @@ def wanted_gpus(pod: Mapping[str, Any]) -> dict[str, int]:
     for container in pod["spec"].get("containers") or ():
         resources = container.get("resources") or {}
         raw = (resources.get("limits") or {}).get(GPU_RESOURCE) or (resources.get("requests") or {}).get(GPU_RESOURCE)
-        if raw and (number := math.ceil(float(raw))):
+        if raw and (number := Quantity.from_json(raw).whole):
             wanted[container["name"]] = number
     return wanted
 
