@@ -64,7 +64,9 @@ async def _apply(
         results = [await _apply_one(connection, item, dry_run=dry_run, output=output) for item in checked]
         if output in ("json", "yaml"):
             items = [without_managed_fields(result) for result in results]
-            print_structured(items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": items}, output)
+            print_structured(
+                items[0] if len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": items}, output
+            )
         if wait and not dry_run:
             waiting = [item.body["metadata"] for item in checked if item.kind == LLM_DEPLOYMENT]
             for metadata in waiting:

@@ -31,7 +31,9 @@ SECTIONS: tuple[Section, ...] = (
         (
             Command("apply", "outrider.cli.apply:apply", "Create or change objects from manifests."),
             Command("get", "outrider.cli.get:get", "List objects, or show one."),
-            Command("describe", "outrider.cli.describe:describe", "Tell all about one object: conditions, pods, events."),
+            Command(
+                "describe", "outrider.cli.describe:describe", "Tell all about one object: conditions, pods, events."
+            ),
             Command("status", "outrider.cli.status:status", "Show how every LLM service is doing."),
             Command("logs", "outrider.cli.logs:logs", "Print what the pods of a service wrote."),
             Command("delete", "outrider.cli.delete:delete", "Delete objects."),

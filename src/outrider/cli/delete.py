@@ -52,7 +52,17 @@ def delete(
     """
     propagation = _propagation(cascade)
     return asyncio.run(
-        _delete(kind, [part for part in (name, *more) if part], filename, dry_run, wait, timeout, propagation, ignore_not_found, cluster)
+        _delete(
+            kind,
+            [part for part in (name, *more) if part],
+            filename,
+            dry_run,
+            wait,
+            timeout,
+            propagation,
+            ignore_not_found,
+            cluster,
+        )
     )
 
 

@@ -84,7 +84,9 @@ async def _print_pin(connection: Connection, item: Object) -> None:
     except NotFound:
         return
     spec = pin.get("spec", {})
-    print(f"{'Pinned to:':<19}{spec.get('version')} by {spec.get('createdBy') or 'somebody'}: {spec.get('reason') or 'no reason given'}")
+    print(
+        f"{'Pinned to:':<19}{spec.get('version')} by {spec.get('createdBy') or 'somebody'}: {spec.get('reason') or 'no reason given'}"
+    )
 
 
 def _print_spec(item: Object) -> None:
@@ -103,7 +105,12 @@ def _print_conditions(conditions: list[dict[str, Any]]) -> None:
     print_table(
         ["  TYPE", "STATUS", "REASON", "MESSAGE"],
         [
-            [f"  {each.get('type')}", str(each.get("status")), str(each.get("reason") or "-"), str(each.get("message") or "-")]
+            [
+                f"  {each.get('type')}",
+                str(each.get("status")),
+                str(each.get("reason") or "-"),
+                str(each.get("message") or "-"),
+            ]
             for each in conditions
         ],
     )
@@ -138,6 +145,11 @@ async def _print_events(connection: Connection, kind: Kind[Any], item: Object) -
         age = human_age(None if when is None else now - when)
         count = dig(event, "series", "count")
         table.append(
-            [f"  {age}", event.get("type", ""), event.get("reason", ""), event.get("note", "") + (f" (x{count})" if count else "")]
+            [
+                f"  {age}",
+                event.get("type", ""),
+                event.get("reason", ""),
+                event.get("note", "") + (f" (x{count})" if count else ""),
+            ]
         )
     print_table(["  AGE", "TYPE", "REASON", "MESSAGE"], table)

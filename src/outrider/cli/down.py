@@ -56,7 +56,11 @@ def _the_running_one() -> WorldFolder:
     worlds = running_worlds()
     if len(worlds) > 1:
         names = ", ".join(folder.name for folder in worlds)
-        raise CliError(f"several worlds are running: {names}", exit_code=Exit.USAGE, hints=("say which:  outrider down --world NAME",))
+        raise CliError(
+            f"several worlds are running: {names}",
+            exit_code=Exit.USAGE,
+            hints=("say which:  outrider down --world NAME",),
+        )
     return worlds[0] if worlds else WorldFolder(DEFAULT_WORLD)
 
 

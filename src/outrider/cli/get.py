@@ -92,7 +92,12 @@ def _order(kind: Kind[Any], item: Object) -> tuple[Any, ...]:
 
 
 def _print(
-    found: list[tuple[Kind[Any], list[Object], str]], output: OutputFormat, *, single: bool, namespaces: bool, where: str
+    found: list[tuple[Kind[Any], list[Object], str]],
+    output: OutputFormat,
+    *,
+    single: bool,
+    namespaces: bool,
+    where: str,
 ) -> None:
     if output in ("json", "yaml"):
         items = [
@@ -100,7 +105,9 @@ def _print(
             for kind, listed, _ in found
             for item in listed
         ]
-        print_structured(items[0] if single and len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": items}, output)
+        print_structured(
+            items[0] if single and len(items) == 1 else {"apiVersion": "v1", "kind": "List", "items": items}, output
+        )
         return
     if not any(items for _, items, _ in found):
         names = ", ".join(kind.plural for kind, _, _ in found)

@@ -53,7 +53,9 @@ def logs(
         Name of the container, where a pod has several.
     """
     if (name is None) == (not selector):
-        raise CliError("say whose logs: outrider logs NAME, outrider logs pod/NAME, or --selector", exit_code=Exit.USAGE)
+        raise CliError(
+            "say whose logs: outrider logs NAME, outrider logs pod/NAME, or --selector", exit_code=Exit.USAGE
+        )
     since_seconds = None if since is None else max(1, round(seconds(since, "--since")))
     return asyncio.run(_logs(name, selector, follow, previous, timestamps, since_seconds, tail, container, cluster))
 

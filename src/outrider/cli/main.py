@@ -83,7 +83,9 @@ def as_cli_error(error: Exception) -> CliError | None:
     )
     code = next((code for kind, code in codes if isinstance(error, kind)), Exit.FAILED)
     if isinstance(error, Unauthorized):
-        causes.append("the server does not accept the credentials of this kubeconfig: log in again, or name another context")
+        causes.append(
+            "the server does not accept the credentials of this kubeconfig: log in again, or name another context"
+        )
     return CliError(error.message, exit_code=code, hints=causes)
 
 

@@ -39,9 +39,7 @@ def read_manifests(paths: Sequence[Path | str]) -> list[Manifest]:
     """
     manifests = [manifest for path in paths for manifest in _read(path)]
     if not manifests:
-        raise CliError(
-            f"no objects found in {', '.join(str(path) for path in paths)}", exit_code=Exit.INVALID
-        )
+        raise CliError(f"no objects found in {', '.join(str(path) for path in paths)}", exit_code=Exit.INVALID)
     return manifests
 
 

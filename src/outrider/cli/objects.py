@@ -14,7 +14,10 @@ def kinds_named(word: str) -> list[Kind[Any]]:
         CliError: a part is no kind that Outrider knows; says which there are.
     """
     if word == "all":
-        return [LLM_DEPLOYMENT, *(kind for kind in ALL if kind.kind in ("ModelRevision", "VersionPin", "Deployment", "Pod", "Service"))]
+        return [
+            LLM_DEPLOYMENT,
+            *(kind for kind in ALL if kind.kind in ("ModelRevision", "VersionPin", "Deployment", "Pod", "Service")),
+        ]
     return [_kind(part) for part in word.split(",") if part]
 
 

@@ -52,7 +52,10 @@ async def _plan(name: str | None, filenames: list[str], output: OutputFormat, cl
                 targets.append((checked.body["metadata"]["namespace"], manifest.name, checked.body))
         if not targets:
             raise CliError("the manifests hold no LLMDeployment: there is nothing to plan", exit_code=Exit.INVALID)
-        plans = [(f"{where}/{each}", await plan_live(connection.api, where, each, manifest=body)) for where, each, body in targets]
+        plans = [
+            (f"{where}/{each}", await plan_live(connection.api, where, each, manifest=body))
+            for where, each, body in targets
+        ]
     if output in ("json", "yaml"):
         built = [{"name": title, **msgspec.to_builtins(found)} for title, found in plans]
         print_structured(built[0] if len(built) == 1 else built, output)

@@ -55,7 +55,14 @@ def rollback(
 
 
 async def _rollback(
-    name: str, to: str | None, reason: str, wait: bool, timeout: str, dry_run: bool, output: OutputFormat, cluster: Cluster | None
+    name: str,
+    to: str | None,
+    reason: str,
+    wait: bool,
+    timeout: str,
+    dry_run: bool,
+    output: OutputFormat,
+    cluster: Cluster | None,
 ) -> int:
     structured = output in ("json", "yaml")
     async with connect(cluster) as connection:
@@ -63,7 +70,10 @@ async def _rollback(
         target = choose_target(item, await revisions_of(connection.api, name, connection.namespace), to)
         before = item.status.effective_version
         if not structured:
-            print(f"{name}: {before} -> {target.spec.version} (revision {target.spec.sequence}, {target.status.state})", flush=True)
+            print(
+                f"{name}: {before} -> {target.spec.version} (revision {target.spec.sequence}, {target.status.state})",
+                flush=True,
+            )
         body = pin_body(item, target, reason)
         await connection.api.apply(VERSION_PIN, body, owner=CLI_FIELD_OWNER, dry_run=dry_run)
         elapsed = None
@@ -90,7 +100,9 @@ async def _rollback(
     elif dry_run:
         print("dry run: nothing was changed")
     else:
-        print(f"pinned. When Git says version: {target.spec.version} as well, lift the pin:  outrider unpin {name}{_namespace_flag(cluster)}")
+        print(
+            f"pinned. When Git says version: {target.spec.version} as well, lift the pin:  outrider unpin {name}{_namespace_flag(cluster)}"
+        )
     return Exit.OK
 
 
@@ -113,10 +125,14 @@ def choose_target(item: LLMDeployment, revisions: list[ModelRevision], to: str |
     found = [each for each in revisions if to in (each.spec.version, each.spec.hash, str(each.spec.sequence))]
     if not found:
         known = ", ".join(f"{each.spec.version} ({each.spec.sequence})" for each in revisions) or "none"
-        raise CliError(f"{item.metadata.name} has no revision {to!r}", exit_code=Exit.NOT_FOUND, hints=(f"it has: {known}",))
+        raise CliError(
+            f"{item.metadata.name} has no revision {to!r}", exit_code=Exit.NOT_FOUND, hints=(f"it has: {known}",)
+        )
     if len(found) > 1:
         choices = ", ".join(f"{each.spec.sequence} ({each.spec.hash})" for each in found)
-        raise CliError(f"{to!r} names several revisions", exit_code=Exit.USAGE, hints=(f"say which by number: {choices}",))
+        raise CliError(
+            f"{to!r} names several revisions", exit_code=Exit.USAGE, hints=(f"say which by number: {choices}",)
+        )
     if found[0].spec.hash == item.status.effective_revision and item.status.pinned:
         raise CliError(f"{item.metadata.name} is already pinned to {found[0].spec.version}", exit_code=Exit.CONFLICT)
     return found[0]
@@ -174,10 +190,15 @@ async def _unpin(name: str, wait: bool, timeout: str, dry_run: bool, cluster: Cl
         item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
         pin = await _existing_pin(connection, name)
         wanted = item.status.desired_version
-        print(f"{name}: {pin} -> {wanted if wanted != NONE else 'what the spec says'}{' (dry run)' if dry_run else ''}", flush=True)
+        print(
+            f"{name}: {pin} -> {wanted if wanted != NONE else 'what the spec says'}{' (dry run)' if dry_run else ''}",
+            flush=True,
+        )
         await connection.api.delete(VERSION_PIN, name, connection.namespace, dry_run=dry_run)
         if wait and not dry_run:
-            await wait_until_ready(connection.api, name, connection.namespace, timeout=timeout, also=lambda now: not now.status.pinned)
+            await wait_until_ready(
+                connection.api, name, connection.namespace, timeout=timeout, also=lambda now: not now.status.pinned
+            )
     return Exit.OK
 
 

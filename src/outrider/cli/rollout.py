@@ -50,7 +50,16 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: OutputFo
             item, _ = await wait_until_ready(connection.api, name, connection.namespace, timeout=timeout)
         done = is_ready(item)
     if output in ("json", "yaml"):
-        print_structured({"name": name, "done": done, "version": item.status.effective_version, "ready": item.status.ready, "phase": item.status.phase}, output)
+        print_structured(
+            {
+                "name": name,
+                "done": done,
+                "version": item.status.effective_version,
+                "ready": item.status.ready,
+                "phase": item.status.phase,
+            },
+            output,
+        )
     elif done:
         print(f"{name}: version {item.status.effective_version} is rolled out, {item.status.ready} replicas ready")
     else:

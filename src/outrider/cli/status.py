@@ -46,7 +46,9 @@ def status(
     return asyncio.run(_status(name, everywhere, watch, output, cluster))
 
 
-async def _status(name: str | None, everywhere: bool, watch: bool, output: OutputFormat, cluster: Cluster | None) -> int:
+async def _status(
+    name: str | None, everywhere: bool, watch: bool, output: OutputFormat, cluster: Cluster | None
+) -> int:
     async with connect(cluster) as connection:
         while True:
             try:
@@ -70,10 +72,18 @@ async def _gather(connection: Connection, name: str | None, everywhere: bool) ->
     nodes = (await connection.api.list(NODE)).items
     ready = [node for node in nodes if any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)]
     gpus = sum(int(node.status.allocatable.get(GPU_RESOURCE, "0")) for node in ready)
-    services = [_service(item) for item in sorted(listed, key=lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]))]
+    services = [
+        _service(item)
+        for item in sorted(listed, key=lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]))
+    ]
     return {
         "services": services,
-        "nodes": {"ready": len(ready), "total": len(nodes), "gpus": gpus, "gpusUsed": sum(service["gpus"] for service in services)},
+        "nodes": {
+            "ready": len(ready),
+            "total": len(nodes),
+            "gpus": gpus,
+            "gpusUsed": sum(service["gpus"] for service in services),
+        },
     }
 
 
@@ -97,7 +107,8 @@ def _service(item: Object) -> dict[str, Any]:
         "errorRate": found.get("errorRate", "<unknown>"),
         "costPerHour": found.get("costPerHour", "<unknown>"),
         "url": found.get("url", "<none>"),
-        "message": (dig(conditions, "CapacityAvailable", "message") if _lacks(conditions) else ready.get("message")) or "",
+        "message": (dig(conditions, "CapacityAvailable", "message") if _lacks(conditions) else ready.get("message"))
+        or "",
     }
 
 
@@ -113,7 +124,9 @@ def _print(report: dict[str, Any], connection: Connection, output: OutputFormat)
         print(f"cannot be reached: {report['unreachable']}")
         return
     nodes = report["nodes"]
-    print(f"{connection.description}: {nodes['ready']} of {nodes['total']} nodes ready, {nodes['gpusUsed']} of {nodes['gpus']} GPUs used{_world()}")
+    print(
+        f"{connection.description}: {nodes['ready']} of {nodes['total']} nodes ready, {nodes['gpusUsed']} of {nodes['gpus']} GPUs used{_world()}"
+    )
     services = report["services"]
     if not services:
         print("no LLM services yet. Apply one:  outrider apply --filename examples/llama-3.1-8b.yaml --wait")

@@ -195,11 +195,14 @@ def columns_of(kind: Kind[Any], *, wide: bool) -> tuple[Column, ...]:
     return tuple(column for column in columns if wide or not column.wide)
 
 
-def rows(columns: Sequence[Column], items: Sequence[Object], now: Instant, *, namespaces: bool) -> tuple[list[str], list[list[str]]]:
+def rows(
+    columns: Sequence[Column], items: Sequence[Object], now: Instant, *, namespaces: bool
+) -> tuple[list[str], list[list[str]]]:
     """Headers and cells; with the namespace in front where objects of all namespaces are listed."""
     headers = (["NAMESPACE"] if namespaces else []) + [column.title for column in columns]
     table = [
-        ([dig(item, "metadata", "namespace") or "<none>"] if namespaces else []) + [column.cell(item, now) for column in columns]
+        ([dig(item, "metadata", "namespace") or "<none>"] if namespaces else [])
+        + [column.cell(item, now) for column in columns]
         for item in items
     ]
     return headers, table

@@ -59,8 +59,8 @@ def up(
         remove_state(folder)
     if detach:
         return _detached(folder, nodes, gpus_per_node, engine, gateway_port, api_port)
-    from outrider.local.world import PortTaken, World, WorldSettings
     from outrider.local.store import StoreError
+    from outrider.local.world import PortTaken, WorldSettings
 
     settings = WorldSettings(
         nodes=nodes, gpus_per_node=gpus_per_node, engine=engine, gateway_port=gateway_port, api_port=api_port
@@ -68,9 +68,13 @@ def up(
     try:
         return asyncio.run(_run(folder, settings))
     except WorldInUse as error:
-        raise CliError(str(error), exit_code=Exit.CONFLICT, hints=(f"end it:  outrider down{_flag(folder.name)}",)) from error
+        raise CliError(
+            str(error), exit_code=Exit.CONFLICT, hints=(f"end it:  outrider down{_flag(folder.name)}",)
+        ) from error
     except PortTaken as error:
-        raise CliError(str(error), exit_code=Exit.CONFLICT, hints=(f"choose another:  outrider up {error.option} PORT",)) from error
+        raise CliError(
+            str(error), exit_code=Exit.CONFLICT, hints=(f"choose another:  outrider up {error.option} PORT",)
+        ) from error
     except StoreError as error:
         raise CliError(str(error), hints=(f"start empty:  outrider up --fresh{_flag(folder.name)}",)) from error
 
@@ -138,7 +142,9 @@ def print_banner(info: WorldInfo, seconds: dict[str, float] | None = None) -> No
     """What a user needs to know of a world that is up."""
     took = f" in {seconds['ready']:.1f} s" if seconds else ""
     gpus = info.nodes * info.gpus_per_node
-    print(f"The local world {info.name!r} is up{took}: {info.nodes} nodes, {gpus} GPUs (simulated), engine {info.engine}.")
+    print(
+        f"The local world {info.name!r} is up{took}: {info.nodes} nodes, {gpus} GPUs (simulated), engine {info.engine}."
+    )
     print(f"  gateway     {info.gateway_url}")
     print(f"  kubeconfig  {info.kubeconfig}")
     print("  try         outrider apply --filename examples/llama-3.1-8b.yaml --wait")
@@ -186,7 +192,10 @@ def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = Fal
             progress.show("starting the local world")
             time.sleep(0.05)
     process.terminate()
-    raise CliError(f"the local world did not come up within {_START_TIMEOUT_SECONDS:.0f} s:\n{_tail(output)}", exit_code=Exit.TIMED_OUT)
+    raise CliError(
+        f"the local world did not come up within {_START_TIMEOUT_SECONDS:.0f} s:\n{_tail(output)}",
+        exit_code=Exit.TIMED_OUT,
+    )
 
 
 def _tail(path: Path, lines: int = 15) -> str:

@@ -94,7 +94,9 @@ async def wait_until_ready(
     limit = seconds(timeout, "--timeout")
     latest: LLMDeployment | None = None
     with Progress(quiet=quiet) as progress:
-        ticker = asyncio.create_task(_tick(progress, lambda: what_is_awaited(latest) if latest else f"waiting for {name}"))
+        ticker = asyncio.create_task(
+            _tick(progress, lambda: what_is_awaited(latest) if latest else f"waiting for {name}")
+        )
         try:
             async with asyncio.timeout(limit):
                 async for item in follow(api, LLM_DEPLOYMENT, name, namespace):

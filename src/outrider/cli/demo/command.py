@@ -44,7 +44,9 @@ def demo(
     timeline.line("starting a local world: a small cluster whose pods are processes on this machine")
     info, seconds = start_detached(folder, ["--gateway-port", "0", "--api-port", "0"], quiet=True)
     try:
-        timeline.line(f"it is up after {seconds:.1f} s: {info.nodes} nodes with {info.gpus_per_node} simulated GPUs each")
+        timeline.line(
+            f"it is up after {seconds:.1f} s: {info.nodes} nodes with {info.gpus_per_node} simulated GPUs each"
+        )
         result = asyncio.run(_play(folder, timeline))
         if output == "json":
             print_json(dataclasses.asdict(result))
@@ -59,12 +61,13 @@ def demo(
 
 async def _play(folder: WorldFolder, timeline: Timeline) -> Result:
     async with connect(Cluster(kubeconfig=folder.kubeconfig)) as connection:
-        return await Story(connection.api, timeline).play()
+        return await Story(connection.api, folder.kubeconfig, timeline).play()
 
 
 def _stay(info: WorldInfo, folder: WorldFolder) -> None:
     name, namespace = "llama-3.1-8b-prod", "production"
-    print(f"""
+    print(
+        f"""
 The world is still up. In another terminal, try:
   outrider status --watch
   outrider describe {name} --namespace {namespace}
@@ -74,7 +77,9 @@ The world is still up. In another terminal, try:
   outrider logs {name} --namespace {namespace} --tail 5
   curl {info.gateway_url}/{namespace}/llama-3-1-8b-prod/v1/models
 
-Ctrl-C ends it.""", flush=True)
+Ctrl-C ends it.""",
+        flush=True,
+    )
     try:
         while folder.running:
             time.sleep(0.5)

@@ -2,31 +2,30 @@
 
 import asyncio
 import importlib.resources
-from contextlib import asynccontextmanager
+import sys
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import yaml
 
 from outrider.api.labels import CLI_FIELD_OWNER, SIMULATOR_CONFIG_MAP
 from outrider.api.llmdeployment import LLMDeployment
-from outrider.api.modelrevision import ModelRevision
 from outrider.cli.demo.timeline import Timeline
 from outrider.cli.demo.traffic import Traffic
-from outrider.cli.rollback import choose_target, pin_body
-from outrider.cli.rollout import revisions_of
-from outrider.cli.waiting import wait_until_ready
+from outrider.cli.errors import CliError
 from outrider.kube.api import Api
 from outrider.kube.objects import CONFIG_MAP
-from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
+from outrider.kube.resources import LLM_DEPLOYMENT
 
+FIRST_VERSION = "v1.2.0"
 GOOD_VERSION = "v1.3.0"
 BAD_VERSION = "v1.4.0"
 BAD_SETTINGS = {"slow-token-factor": 12}
 """The bad version answers every request, but writes twelve times as slowly: all of its dashboards are green but one."""
 
-_TIMEOUT = "120s"
 _WATCH_SECONDS = 4.0
 
 
@@ -52,50 +51,52 @@ class Result:
     """Seconds; after the rollback."""
 
 
-def load_manifest() -> dict[str, Any]:
+def manifest_text() -> str:
     """The production manifest of the SRE guide, unmodified."""
-    text = importlib.resources.files("outrider.cli.demo").joinpath("production.yaml").read_text(encoding="utf-8")
-    manifest: dict[str, Any] = yaml.safe_load(text)
-    return manifest
+    return importlib.resources.files("outrider.cli.demo").joinpath("production.yaml").read_text(encoding="utf-8")
 
 
 class Story:
-    """Plays the demo. Every step is what a user would do, and is measured from outside."""
+    """Plays the demo. Every step is the command that a user would type, run as he would run it, and measured from outside."""
 
-    def __init__(self, api: Api, timeline: Timeline) -> None:
+    def __init__(self, api: Api, kubeconfig: Path, timeline: Timeline) -> None:
         self._api = api
+        self._kubeconfig = kubeconfig
         self._timeline = timeline
-        self._manifest = load_manifest()
-        self.name: str = self._manifest["metadata"]["name"]
-        self.namespace: str = self._manifest["metadata"]["namespace"]
+        self._manifest = manifest_text()
+        metadata = yaml.safe_load(self._manifest)["metadata"]
+        self.name: str = metadata["name"]
+        self.namespace: str = metadata["namespace"]
 
     async def play(self) -> Result:
         """Serve, release, release badly, roll back; returns the measurements."""
         timeline = self._timeline
         await self._teach_the_simulator()
         timeline.title("1. Serve a model: the production manifest of the SRE guide, as it is printed there")
-        timeline.command("outrider apply --filename production.yaml --wait")
-        item, ready_seconds = await self._release(self._manifest["spec"]["model"]["version"])
-        timeline.line(f"{item.status.effective_version} is Ready after {ready_seconds:.1f} s: {item.status.ready} replicas, {item.status.gpus} GPUs")
+        ready_seconds = await self._release(FIRST_VERSION)
+        item = await self._api.get(LLM_DEPLOYMENT, self.name, self.namespace)
+        timeline.line(
+            f"{FIRST_VERSION} is Ready after {ready_seconds:.1f} s: {item.status.ready} replicas, {item.status.gpus} GPUs"
+        )
         timeline.line(f"it answers at {item.status.url}/v1/chat/completions")
         timeline.title("2. Users come: 20 requests a second, half of them streamed")
         async with self._traffic(item) as traffic:
             await self._watch(traffic)
             timeline.title(f"3. A good release: {GOOD_VERSION}")
-            timeline.command(f"sed s/v1.2.0/{GOOD_VERSION}/ production.yaml | outrider apply --filename - --wait")
-            _, release_seconds = await self._release(GOOD_VERSION)
+            release_seconds = await self._release(GOOD_VERSION)
             timeline.line(f"{GOOD_VERSION} alone serves after {release_seconds:.1f} s")
             await self._watch(traffic)
             before = traffic.now
-            timeline.title(f"4. A bad release: {BAD_VERSION} writes {BAD_SETTINGS['slow-token-factor']} times as slowly")
+            timeline.title(
+                f"4. A bad release: {BAD_VERSION} writes {BAD_SETTINGS['slow-token-factor']} times as slowly"
+            )
             await self._release(BAD_VERSION)
             bad_from = traffic.now
             timeline.line(f"{BAD_VERSION} alone serves: every health check is green, and users wait")
             await self._watch(traffic)
             timeline.title("5. Back to what worked: one command")
-            timeline.command(f"outrider rollback {self.name} --namespace {self.namespace}")
             bad_until = traffic.now
-            _, rollback_seconds = await self._rollback()
+            rollback_seconds = await self._outrider("rollback", self.name, "--namespace", self.namespace)
             timeline.line(f"{GOOD_VERSION} alone serves again after {rollback_seconds:.1f} s")
             after = traffic.now
             await self._watch(traffic)
@@ -125,22 +126,38 @@ class Story:
         }
         await self._api.apply(CONFIG_MAP, body, owner=CLI_FIELD_OWNER)
 
-    async def _release(self, version: str) -> tuple[LLMDeployment, float]:
-        spec = self._manifest["spec"]
-        body = {**self._manifest, "spec": {**spec, "model": {**spec["model"], "version": version}}}
-        await self._api.apply(LLM_DEPLOYMENT, body, owner=CLI_FIELD_OWNER)
-        return await self._until_serving(lambda item: item.status.serving_version == version)
-
-    async def _rollback(self) -> tuple[LLMDeployment, float]:
-        item = await self._api.get(LLM_DEPLOYMENT, self.name, self.namespace)
-        target: ModelRevision = choose_target(item, await revisions_of(self._api, self.name, self.namespace), None)
-        await self._api.apply(VERSION_PIN, pin_body(item, target, "the demo's bad release"), owner=CLI_FIELD_OWNER)
-        return await self._until_serving(
-            lambda now: now.status.effective_revision == target.spec.hash and now.status.serving_version == target.spec.version
+    async def _release(self, version: str) -> float:
+        manifest = self._manifest.replace(f'version: "{FIRST_VERSION}"', f'version: "{version}"')
+        source = (
+            "production.yaml" if version == FIRST_VERSION else f"<(sed s/{FIRST_VERSION}/{version}/ production.yaml)"
+        )
+        return await self._outrider(
+            "apply", "--filename", "-", "--wait", stdin=manifest, shown=f"apply --filename {source} --wait"
         )
 
-    async def _until_serving(self, also: Any) -> tuple[LLMDeployment, float]:
-        return await wait_until_ready(self._api, self.name, self.namespace, timeout=_TIMEOUT, also=also, quiet=True)
+    async def _outrider(self, *arguments: str, stdin: str = "", shown: str = "") -> float:
+        """Run a command of ours as a process, as a user's shell does; returns the seconds it took.
+
+        Raises:
+            CliError: it failed; says what it printed.
+        """
+        self._timeline.command(f"outrider {shown or ' '.join(arguments)}")
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "outrider",
+            *arguments,
+            "--kubeconfig",
+            str(self._kubeconfig),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await process.communicate(stdin.encode())
+        if process.returncode != 0:
+            raise CliError(f"outrider {' '.join(arguments)} failed:\n{printed.decode(errors='replace')}")
+        return time.monotonic() - started
 
     @asynccontextmanager
     async def _traffic(self, item: LLMDeployment) -> AsyncIterator[Traffic]:
@@ -165,7 +182,10 @@ class Story:
             ("rollback", f"{result.rollback_seconds:.1f} s"),
             ("requests", f"{result.requests}, {result.failed_requests} failed"),
             ("streams", f"{result.streams}, {result.broken_streams} broken"),
-            ("p95 latency", f"{_ms(result.latency_p95_before)} -> {_ms(result.latency_p95_bad)} (bad version) -> {_ms(result.latency_p95_after)}"),
+            (
+                "p95 latency",
+                f"{_ms(result.latency_p95_before)} -> {_ms(result.latency_p95_bad)} (bad version) -> {_ms(result.latency_p95_after)}",
+            ),
         )
         for title, value in rows:
             timeline.line(f"{title:<20} {value}")

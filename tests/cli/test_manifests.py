@@ -1,0 +1,52 @@
+import pytest
+
+from outrider.cli.errors import CliError, Exit
+from outrider.cli.manifests import parse_manifests, read_manifests
+
+GOOD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+
+BAD = {
+    "no YAML": ("a: [1", "not valid YAML"),
+    "a list instead of an object": ("- 1\n", "not a list"),
+    "no kind": ("apiVersion: v1\nmetadata: {name: a}\n", "kind: required"),
+    "no apiVersion": ("kind: X\nmetadata: {name: a}\n", "apiVersion: required"),
+    "no name": ("apiVersion: v1\nkind: X\nmetadata: {}\n", "metadata.name: required"),
+    "metadata that is no mapping": ("apiVersion: v1\nkind: X\nmetadata: 5\n", "metadata.name: required"),
+    "everything missing is said at once": ("{}", "apiVersion, kind, metadata.name"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_manifests_are_refused_with_where_and_why(text, message) -> None:
+    with pytest.raises(CliError, match=message) as refusal:
+        list(parse_manifests(text, "here.yaml"))
+    assert refusal.value.exit_code == Exit.INVALID
+    assert "here.yaml" in refusal.value.message
+
+
+def test_several_documents_and_lists_stand_for_their_objects() -> None:
+    text = (
+        GOOD + "---\n---\napiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: b}}\n"
+    )
+    found = list(parse_manifests(text, "x"))
+    assert [(each.kind, each.name) for each in found] == [("ConfigMap", "a"), ("Secret", "b")]
+    assert found[1].source == "x (document 3)"
+
+
+def test_a_folder_stands_for_its_manifests_in_order(tmp_path) -> None:
+    (tmp_path / "b.yaml").write_text(GOOD.replace("name: a", "name: b"))
+    (tmp_path / "a.json").write_text('{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}')
+    (tmp_path / "notes.txt").write_text("not a manifest")
+    assert [each.name for each in read_manifests([tmp_path])] == ["a", "b"]
+
+
+def test_a_missing_file_is_not_found(tmp_path) -> None:
+    with pytest.raises(CliError, match="no such file") as refusal:
+        read_manifests([tmp_path / "none.yaml"])
+    assert refusal.value.exit_code == Exit.NOT_FOUND
+
+
+def test_nothing_at_all_is_an_error(tmp_path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    with pytest.raises(CliError, match="no objects found"):
+        read_manifests([tmp_path / "empty.yaml"])

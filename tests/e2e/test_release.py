@@ -1,0 +1,192 @@
+"""Releases and rollbacks under the traffic of the official client and of a raw one."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+import pytest
+from openai import OpenAI
+from story_world import ROOT, LocalWorld, wait_for
+
+from outrider.cli.demo.traffic import Tally, Traffic
+
+pytestmark = pytest.mark.e2e
+
+MANIFEST = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
+NAME = "llama-3.1-8b"
+
+
+def version(text: str) -> str:
+    return MANIFEST.replace("v1.2.0", text)
+
+
+class OpenAiTraffic:
+    """Ten requests a second from the official client without retries, every second one streamed."""
+
+    def __init__(self, url: str) -> None:
+        self.client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
+        self.sent = 0
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._workers = [threading.Thread(target=self._work, args=(number,)) for number in range(4)]
+
+    def _work(self, number: int) -> None:
+        while not self._stop.wait(0.4):
+            self.sent += 1
+            try:
+                if number % 2:
+                    self._stream()
+                else:
+                    answer = self.client.chat.completions.create(
+                        model=NAME, messages=[{"role": "user", "content": "hi"}], max_tokens=12
+                    )
+                    assert answer.choices[0].message.content
+            except Exception as error:  # noqa: BLE001 - whatever the user's code would have seen
+                self.failures.append(repr(error))
+
+    def _stream(self) -> None:
+        finish = None
+        stream = self.client.chat.completions.create(
+            model=NAME, messages=[{"role": "user", "content": "hi"}], max_tokens=12, stream=True
+        )
+        for event in stream:
+            if event.choices:
+                finish = event.choices[0].finish_reason or finish
+        assert finish in ("stop", "length"), "the stream broke off"
+
+    def __enter__(self) -> Self:
+        for worker in self._workers:
+            worker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for worker in self._workers:
+            worker.join()
+        self.client.close()
+
+
+@contextmanager
+def raw_traffic(url: str) -> Iterator[Tally]:
+    """Twenty requests a second from a raw client in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    traffic = Traffic(url, NAME, per_second=20)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(traffic.run()))
+    thread.start()
+    try:
+        yield traffic.tally
+    finally:
+        loop.call_soon_threadsafe(traffic.stop)
+        thread.join()
+        loop.close()
+
+
+def test_release_and_rollback_lose_no_request_and_break_no_stream(running: LocalWorld) -> None:
+    running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
+    url = running.get(NAME)["status"]["url"]
+    with OpenAiTraffic(url) as official, raw_traffic(url) as tally:
+        wait_for(lambda: tally.requests > 40, "traffic")
+        running.outrider("apply", "--filename", "-", "--wait", stdin=version("v1.3.0"))
+        after_release = tally.requests
+        wait_for(lambda: tally.requests > after_release + 40, "traffic on the new version")
+        running.outrider("rollback", NAME, "--namespace", "production", "--reason", "a drill")
+        after_rollback = tally.requests
+        wait_for(lambda: tally.requests > after_rollback + 40, "traffic after the rollback")
+    assert tally.failures == {}
+    assert tally.broken_streams == 0
+    assert official.failures == []
+    assert official.sent > 20
+    assert running.get(NAME)["status"]["servingVersion"] == "v1.2.0"
+
+
+def test_the_gateway_counts_requests_by_revision_and_code(running: LocalWorld) -> None:
+    running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
+    url = running.get(NAME)["status"]["url"]
+
+    async def ask() -> tuple[str, str, str]:
+        async with aiohttp.ClientSession() as session:
+            body = {"model": NAME, "prompt": "test", "max_tokens": 1}
+            async with session.post(f"{url}/v1/completions", json=body) as answer:
+                assert answer.status == 200
+                request_id = answer.headers["x-request-id"]
+            headers = {"Host": "llama-3.1-8b.production"}
+            gateway = running.info.gateway_url
+            async with session.post(f"{gateway}/v1/completions", json=body, headers=headers) as answer:
+                assert answer.status == 200, await answer.text()
+                revision = answer.headers["x-outrider-revision"]
+            async with session.get(f"{gateway}/-/metrics") as answer:
+                return request_id, revision, await answer.text()
+
+    request_id, revision, metrics = asyncio.run(ask())
+    assert request_id
+    line = next(line for line in metrics.splitlines() if line.startswith("outrider_gateway_requests_total{"))
+    assert f'revision="{revision}"' in line
+    assert 'version="v1.2.0"' in line
+    assert line.endswith(" 2.0")
+
+
+def test_a_pin_survives_the_same_manifest_again_and_again_and_unpin_resumes_the_spec(running: LocalWorld) -> None:
+    running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
+    running.outrider("apply", "--filename", "-", "--wait", stdin=version("v1.3.0"))
+    running.outrider("rollback", NAME, "--namespace", "production")
+    for _ in range(5):
+        running.outrider("apply", "--filename", "-", stdin=version("v1.3.0"))
+        status = running.get(NAME)["status"]
+        assert status["effectiveVersion"] == "v1.2.0"
+        assert status["servingVersion"] == "v1.2.0"
+    rejected = [
+        entry
+        for entry in running.json("rollout", "history", NAME, "--namespace", "production")
+        if entry["version"] == "v1.3.0"
+    ]
+    assert [entry["state"] for entry in rejected] == ["Quarantined"]
+    running.outrider("unpin", NAME, "--namespace", "production")
+    assert running.get(NAME)["status"]["servingVersion"] == "v1.3.0"
+
+
+def test_the_guides_rollback_by_patching_the_version_goes_to_the_last_stable_one(
+    running: LocalWorld, tmp_path: Path
+) -> None:
+    running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
+    running.outrider("apply", "--filename", "-", "--wait", stdin=version("v1.3.0"))
+    running.outrider("apply", "--filename", "-", "--wait", stdin=version("previous-stable-tag"))
+    status = running.get(NAME)["status"]
+    assert status["servingVersion"] == "v1.2.0"
+    assert status["effectiveVersion"] == "v1.2.0"
+    running.outrider("apply", "--filename", "-", "--wait", stdin=version("previous-stable-tag"))
+    assert running.get(NAME)["status"]["servingVersion"] == "v1.2.0", "the alias keeps its meaning"
+
+
+def test_a_crashing_version_never_takes_traffic_from_the_one_that_works(running: LocalWorld) -> None:
+    running.outrider("apply", "--filename", str(ROOT / "examples" / "simulator-faults.yaml"))
+    running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
+    url = running.get(NAME)["status"]["url"]
+    with raw_traffic(url) as tally:
+        late = running.outrider(
+            "apply", "--filename", "-", "--wait", "--timeout", "8s", stdin=version("v1.5.0"), code=5
+        )
+        assert "v1.5.0" in late.err
+        assert running.condition(NAME, "Ready")["status"] == "False"
+        assert running.get(NAME)["status"]["servingVersion"] == "v1.2.0"
+        running.outrider("rollback", NAME, "--namespace", "production")
+    assert tally.failures == {}
+    assert running.get(NAME)["status"]["phase"] in ("Ready", "RolledBack")
+
+
+def test_ready_is_false_for_the_new_generation_before_a_new_pod_exists(running: LocalWorld) -> None:
+    running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
+    running.outrider("apply", "--filename", "-", stdin=version("v1.3.0"))
+    item = wait_for(
+        lambda: (
+            (found := running.get(NAME))["status"]["observedGeneration"] == found["metadata"]["generation"] and found
+        ),
+        "the operator to see the new generation",
+    )
+    ready = next(condition for condition in item["status"]["conditions"] if condition["type"] == "Ready")
+    if item["status"]["servingVersion"] != "v1.3.0":
+        assert ready["status"] == "False"
+    running.outrider("rollout", "status", NAME, "--namespace", "production")
