@@ -70,7 +70,7 @@ def parse_time(text: str | None) -> Instant | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -80,9 +80,7 @@ def find_condition(conditions: Sequence[Condition], kind: str) -> Condition | No
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
-def merge_conditions(
-    before: Sequence[Condition], desired: Sequence[Condition], now: Instant
-) -> tuple[Condition, ...]:
+def merge_conditions(before: Sequence[Condition], desired: Sequence[Condition], now: Instant) -> tuple[Condition, ...]:
     """`desired`, each with the transition time it had in `before` unless its status changed, then `now`.
 
     The order is that of `desired`; a condition that is no longer desired goes.

@@ -1,0 +1,102 @@
+"""How a field of a manifest is read: leaf parsers that also know their JSON schema, used in `Annotated[...]`."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from outrider.api import duration, model_uri, money, percentage, quantity, trigger, version
+
+Schema = dict[str, Any]
+"""A piece of an OpenAPI v3 structural schema."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A value that has its own way of being written."""
+
+    read: Callable[[Any], Any]
+    """From JSON to the value; raises ValueError that says what is allowed."""
+    schema: Mapping[str, Any] = field(hash=False)
+    """What an API server can check of it."""
+
+
+@dataclass(frozen=True)
+class SchemaOnly:
+    """Additions to a field's schema that reading it does not need."""
+
+    schema: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One more rule for a value that has the right type already; `holds` False means `message`."""
+
+    holds: Callable[[Any], bool]
+    message: str
+
+
+def _text(pattern: str, longest: int | None = None) -> Schema:
+    return {"type": "string", "pattern": pattern} | ({"maxLength": longest} if longest else {})
+
+
+INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
+
+QuantityField = Annotated[
+    quantity.Quantity, Leaf(quantity.Quantity.from_json, INT_OR_STRING | {"pattern": quantity.PATTERN})
+]
+DurationField = Annotated[duration.Duration, Leaf(duration.Duration.from_json, _text(duration.PATTERN, 64))]
+MoneyField = Annotated[money.Money, Leaf(money.Money.from_json, _text(money.PATTERN, 40))]
+PercentageField = Annotated[percentage.Percentage, Leaf(percentage.Percentage.from_json, _text(percentage.PATTERN, 40))]
+TriggerField = Annotated[trigger.Trigger, Leaf(trigger.Trigger.from_json, _text(trigger.PATTERN, 60))]
+VersionField = Annotated[version.Version, Leaf(version.Version.from_json, _text(version.PATTERN, 128))]
+ModelUriField = Annotated[model_uri.ModelUri, Leaf(model_uri.ModelUri.from_json, _text(model_uri.PATTERN, 2048))]
+
+
+_PERCENT = re.compile(r"[0-9]{1,3}%", re.ASCII)
+
+
+def read_count_or_percent(raw: Any) -> int | str:
+    """A number of pods, or a whole share of them as `25%`. Raises ValueError."""
+    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
+        return raw
+    if isinstance(raw, str) and _PERCENT.fullmatch(raw) and int(raw[:-1]) <= 100:
+        return raw
+    raise ValueError('must be a number of pods (0 or more) or a whole share of them, for example 1 or "25%"')
+
+
+CountOrPercent = Annotated[int | str, Leaf(read_count_or_percent, INT_OR_STRING | {"pattern": r"^[0-9]{1,3}%$"})]
+
+
+def word_reader(words: tuple[str, ...], refusal: str = "") -> Callable[[Any], str]:
+    """Reads one of `words` whatever its case and dashes: `blue-green` is `BlueGreen`. `refusal` begins the message."""
+    known = {_fold(word): word for word in words}
+
+    def read(raw: Any) -> str:
+        found = known.get(_fold(raw)) if isinstance(raw, str) else None
+        if found is None:
+            raise ValueError(f"{refusal}must be one of {', '.join(words)}")
+        return found
+
+    return read
+
+
+def _fold(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")
+
+
+def word_schema(words: tuple[str, ...]) -> Schema:
+    """A pattern that takes `words` in any case, with dashes or underscores where a new word begins."""
+    alternatives = []
+    for word in words:
+        letters = [f"[{c.upper()}{c.lower()}]" if c.isalpha() else c for c in word]
+        starts = [at > 0 and c.isupper() for at, c in enumerate(word)]
+        alternatives.append(
+            "".join(f"[-_]?{letter}" if new else letter for letter, new in zip(letters, starts, strict=True))
+        )
+    return {"type": "string", "pattern": f"^({'|'.join(alternatives)})$"}
+
+
+def words(*allowed: str, refusal: str = "") -> Leaf:
+    """A leaf that is one of the allowed words, whatever its case and dashes."""
+    return Leaf(word_reader(allowed, refusal), word_schema(allowed))

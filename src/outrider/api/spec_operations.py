@@ -1,0 +1,231 @@
+"""The part of an LLMDeployment's spec that says how it is operated: scale, releases, rollback, monitoring, backup."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from outrider.api.duration import Duration
+from outrider.api.fields import CountOrPercent, DurationField, MoneyField, TriggerField, VersionField, words
+from outrider.api.trigger import Trigger
+
+Stage = Literal["poc", "development", "staging", "production"]
+STAGES = ("poc", "development", "staging", "production")
+RolloutStrategy = Literal["RollingUpdate", "Canary", "BlueGreen", "Recreate"]
+ROLLOUT_STRATEGIES = ("RollingUpdate", "Canary", "BlueGreen", "Recreate")
+Indicator = Literal["errorRate", "latencyP95", "throughput"]
+INDICATOR_UNITS: dict[Indicator, tuple[str, ...]] = {
+    "errorRate": ("%",),
+    "latencyP95": ("ms", "s"),
+    "throughput": ("tokens/sec",),
+}
+"""What each rollback indicator may be compared in."""
+
+Count = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Cron = Annotated[str, Meta(pattern=r"^\S+(\s+\S+){4}$")]
+"""Five fields: minute, hour, day of month, month, day of week."""
+AnyObject = dict[str, Any]
+"""Passed on as it is."""
+
+
+class Autoscaling(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = False
+    min_replicas: NotNegative | None = None
+    """Replicas that always run. Default: 1."""
+    max_replicas: NotNegative | None = None
+    """Default: `minReplicas`, and at least 1."""
+    target_gpu_utilization: Annotated[int, Meta(ge=1, le=100)] = msgspec.field(name="targetGPUUtilization", default=70)
+    """Percent of GPU utilisation to scale by."""
+    behavior: AnyObject = {}
+    scale_down_delay: DurationField = Duration.of_seconds(300)
+    prefill_scaling: AnyObject = {}
+    decode_scaling: AnyObject = {}
+
+    @property
+    def minimum(self) -> int:
+        return 1 if self.min_replicas is None else self.min_replicas
+
+    @property
+    def maximum(self) -> int:
+        return max(self.minimum, 1) if self.max_replicas is None else self.max_replicas
+
+
+class ScalingConstraints(msgspec.Struct, frozen=True, rename="camel"):
+    min_replicas: NotNegative | None = None
+    max_replicas: NotNegative | None = None
+    max_cost_per_hour: MoneyField | None = None
+    max_cost_per_request: MoneyField | None = None
+    max_latency_p95: float | str | None = msgspec.field(name="maxLatencyP95", default=None)
+    min_throughput: float | str | None = None
+
+
+class Scaling(msgspec.Struct, frozen=True, rename="camel"):
+    mode: str = ""
+    constraints: ScalingConstraints = ScalingConstraints()
+
+
+class Objective(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    """`request_latency_p95`, `cost_per_request`, `availability` or `tokens_per_second`."""
+    target: str | float
+    """`500ms`, `$0.001`, `99.9%`, `150`."""
+    weight: Annotated[float, Meta(ge=0)] = 1.0
+    window: DurationField = Duration.of_seconds(300)
+
+
+class SloPolicy(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = False
+    objectives: tuple[Objective, ...] = ()
+    scaling: AnyObject = {}
+
+
+class Scheduling(msgspec.Struct, frozen=True, rename="camel"):
+    scheduler: str = ""
+    """The scheduler of *requests* (endpoint picker), for example `llm-d-inference-scheduler`; never one of pods."""
+    slo_policy: SloPolicy = SloPolicy()
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[AnyObject, ...] = ()
+    affinity: AnyObject = {}
+
+
+class AlertRule(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    condition: str
+    """For example `p95_latency > 1000ms`."""
+    severity: str = "warning"
+
+
+class Alerting(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = False
+    channels: tuple[str, ...] = ()
+    rules: tuple[AlertRule, ...] = ()
+
+
+class MetricsEndpoint(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = True
+    port: Port = 8081
+    path: str = "/metrics"
+    detailed: bool = False
+
+
+class ServiceMonitor(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = True
+    interval: DurationField = Duration.of_seconds(30)
+
+
+class Logging(msgspec.Struct, frozen=True, rename="camel"):
+    level: str = ""
+    format: str = ""
+
+
+class Tracing(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = False
+    sampling_rate: Annotated[float, Meta(ge=0, le=1)] | None = None
+    endpoint: str = ""
+
+
+class Monitoring(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = True
+    alerting: Alerting = Alerting()
+    metrics: MetricsEndpoint = MetricsEndpoint()
+    service_monitor: ServiceMonitor = ServiceMonitor()
+    labels: dict[str, str] = {}
+    """Labels of the pods, for whoever selects targets by them."""
+    logging: Logging = Logging()
+    tracing: Tracing = Tracing()
+    memory_threshold: str | float | None = None
+
+
+class Backup(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = False
+    schedule: Cron = "0 2 * * *"
+    """When, in UTC, as a cron expression of five fields."""
+    retention: DurationField = Duration.of_seconds(30 * 86_400)
+
+
+class RollbackTrigger(msgspec.Struct, frozen=True):
+    """One line of `triggers`: an indicator and the comparison that asks for a rollback."""
+
+    indicator: Indicator
+    trigger: Trigger
+
+
+class WrittenTriggers(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of the list as people write it: `errorRate: ">1%"`."""
+
+    error_rate: TriggerField | None = None
+    latency_p95: TriggerField | None = msgspec.field(name="latencyP95", default=None)
+    throughput: TriggerField | None = None
+
+
+class AutoRollback(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = False
+    triggers: tuple[WrittenTriggers, ...] = ()
+    """Any of them asks for a rollback: `errorRate: ">1%"`, `latencyP95: ">1000ms"`, `throughput: "<10 tokens/sec"`."""
+    window: DurationField = Duration.of_seconds(60)
+    min_requests: NotNegative = 20
+    consecutive: Count = 2
+    bake_time: DurationField = Duration.of_seconds(1800)
+    """How long a release serves before it counts as verified."""
+    cooldown: DurationField = Duration.of_seconds(1800)
+    mode: Annotated[Literal["auto", "recommend"], words("auto", "recommend")] = "auto"
+
+    @property
+    def rules(self) -> tuple[RollbackTrigger, ...]:
+        """The triggers as pairs of indicator and comparison, in the order in which they are written."""
+        found = []
+        for entry in self.triggers:
+            pairs: tuple[tuple[Indicator, Trigger | None], ...] = (
+                ("errorRate", entry.error_rate),
+                ("latencyP95", entry.latency_p95),
+                ("throughput", entry.throughput),
+            )
+            found += [RollbackTrigger(indicator, trigger) for indicator, trigger in pairs if trigger is not None]
+        return tuple(found)
+
+
+class Rollback(msgspec.Struct, frozen=True, rename="camel"):
+    enabled: bool = True
+    previous_versions: tuple[VersionField, ...] = ()
+    """Fallbacks, best first. Default: from the deployment's own history."""
+    auto_rollback: AutoRollback = AutoRollback()
+
+
+class RollingUpdate(msgspec.Struct, frozen=True, rename="camel"):
+    """As an apps/v1 Deployment has it. Defaults suit models: never fewer replicas than wanted, one more at a time."""
+
+    max_surge: CountOrPercent = 1
+    max_unavailable: CountOrPercent = 0
+
+
+class CanaryStep(msgspec.Struct, frozen=True, rename="camel"):
+    weight: Annotated[int, Meta(ge=0, le=100)]
+    """Percent of the traffic."""
+    duration: DurationField = Duration.of_seconds(600)
+
+
+class Canary(msgspec.Struct, frozen=True, rename="camel"):
+    steps: tuple[CanaryStep, ...] = ()
+
+
+class Release(msgspec.Struct, frozen=True, rename="camel"):
+    """`spec.deployment`: which stage this is, and how a new version replaces the old one."""
+
+    stage: Annotated[Stage, words(*STAGES)] | None = None
+    """`poc`, `development`, `staging` or `production`. Default: annotation, label, or the namespace."""
+    rollout_strategy: Annotated[RolloutStrategy, words(*ROLLOUT_STRATEGIES)] = "RollingUpdate"
+    rolling_update: RollingUpdate = RollingUpdate()
+    canary: Canary = Canary()
+    blue_green: AnyObject = {}
+    approval: AnyObject = {}
+    progress_deadline_seconds: Count | None = None
+    """How long a release may go without progress. Default: from the size of the weights, at least 600."""
+
+
+class Disruption(msgspec.Struct, frozen=True, rename="camel"):
+    """The PodDisruptionBudget, which takes one of the two; `maxUnavailable: 1` where neither is given."""
+
+    max_unavailable: CountOrPercent | None = None
+    min_available: CountOrPercent | None = None
