@@ -145,6 +145,12 @@ class Unavailable(ApiError):
     status, reason = 503, "ServiceUnavailable"
 
 
+class Undecodable(ApiError):
+    """The server answered well, but an object does not fit the type that it is read into."""
+
+    status, reason = 500, "Undecodable"
+
+
 _BY_REASON: dict[str, type[ApiError]] = {
     error.reason: error
     for error in (

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 
-from outrider.kube.api import Api, ApiError, EventType, Expired, Kind, ListResult, NotFound, WatchEvent
+from outrider.kube.api import Api, ApiError, EventType, Expired, Kind, ListResult, NotFound, Undecodable, WatchEvent
 from outrider.kube.cache import Cache, IndexFunction
 from outrider.kube.clock import Clock
 from outrider.kube.metadata import is_older, metadata_of, same_version
@@ -195,7 +195,7 @@ class Informer(Generic[T]):
             self._must_list = True
             if failures == 1:
                 return
-        elif isinstance(error, msgspec.MsgspecError) and not self._one_by_one:
+        elif isinstance(error, Undecodable | msgspec.MsgspecError) and not self._one_by_one:
             self._one_by_one = True
             return
         if failures >= FAILURES_BEFORE_RELIST:
@@ -241,7 +241,7 @@ class Informer(Generic[T]):
         if not self._one_by_one or not self.undecodable:
             try:
                 listed: ListResult[T] = await self._api.list(self.kind, **self._scope)
-            except msgspec.MsgspecError:
+            except (Undecodable, msgspec.MsgspecError):
                 pass
             else:
                 self._one_by_one = False

@@ -1,0 +1,26 @@
+"""Files that hold secrets."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, readable by its owner only (0600), whole or not at all.
+
+    It is written beside `path`, brought to disk and renamed, so that no reader ever sees half of it. A missing folder
+    is made (0700). Raises `OSError`.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
