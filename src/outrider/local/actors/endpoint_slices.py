@@ -6,6 +6,7 @@ from typing import Any
 
 from outrider.api.labels import HOST_PORTS
 from outrider.kube.objects import Pod, ServicePort
+from outrider.local.actors.names import fnv32a, safe_encode
 from outrider.local.actors.objects import Service
 from outrider.local.actors.pods import FINISHED, has_ready_condition
 
@@ -84,9 +85,11 @@ def slice_bodies(service: Service, pods: Sequence[Pod]) -> dict[str, dict[str, A
     if not groups:
         groups[tuple((port.name, port.port, port.protocol) for port in service.spec.ports)] = []
     bodies: dict[str, dict[str, Any]] = {}
-    for ports, endpoints in sorted(groups.items()):
+    for ports, endpoints in groups.items():
+        # The name follows from the ports, so that endpoints do not move when others with other ports come and go.
+        base = f"{service.metadata.name}-{safe_encode(str(fnv32a(repr(ports).encode())))}"
         for start in range(0, max(1, len(endpoints)), MAX_ENDPOINTS):
-            name = f"{service.metadata.name}-{len(bodies)}"
+            name = f"{base}-{start // MAX_ENDPOINTS}" if start else base
             bodies[name] = _body(service, name, ports, endpoints[start : start + MAX_ENDPOINTS])
     return bodies
 

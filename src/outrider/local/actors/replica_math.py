@@ -6,9 +6,8 @@ from typing import Any
 import msgspec
 
 from outrider.api.meta import Instant, format_time, parse_time
-from outrider.kube.objects import Pod
 from outrider.local.actors import deployment_status as conditions
-from outrider.local.actors.objects import DeploymentCondition, ReplicaSet, ReplicaSetStatus
+from outrider.local.actors.objects import DeploymentCondition, Pod, ReplicaSet, ReplicaSetStatus
 from outrider.local.actors.pods import is_active, is_available, ready_condition, restarts
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
