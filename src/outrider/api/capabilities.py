@@ -86,6 +86,12 @@ def not_acted_on(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for line in map(covering_line, paths) if line is not None))
 
 
+def reason(path: str) -> str:
+    """Why nothing is done about a path; empty where something is."""
+    line = covering_line(path)
+    return NOT_ACTED_ON[line] if line else ""
+
+
 def _without_indexes(path: str) -> str:
     kept, depth = [], 0
     for character in path:

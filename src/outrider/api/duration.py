@@ -32,7 +32,7 @@ class Duration:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a duration. Raises ValueError that says what is allowed."""
-        if len(text) > _LONGEST or not _WHOLE.match(text):
+        if len(text) > _LONGEST or not _WHOLE.fullmatch(text):
             raise ValueError(f"must be {_ALLOWED}")
         exact = sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in _PART.findall(text))
         if exact != int(exact):

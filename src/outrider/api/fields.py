@@ -23,17 +23,14 @@ class Leaf:
 
 @dataclass(frozen=True)
 class SchemaOnly:
-    """Additions to a field's schema that reading it does not need."""
+    """A field's schema where the one of its type would not say what may be written."""
 
     schema: Mapping[str, Any] = field(hash=False)
 
 
-@dataclass(frozen=True)
-class Check:
-    """One more rule for a value that has the right type already; `holds` False means `message`."""
-
-    holds: Callable[[Any], bool]
-    message: str
+def whole(pattern: str) -> re.Pattern[str]:
+    """A schema's pattern as the API server means it: `$` is the very end, also before a last line break."""
+    return re.compile(re.sub(r"(?<!\\)\$", r"\\Z", pattern), re.ASCII)
 
 
 def _text(pattern: str, longest: int | None = None) -> Schema:
@@ -42,11 +39,15 @@ def _text(pattern: str, longest: int | None = None) -> Schema:
 
 INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
 
+ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+"""Values of more than one type, which a structural schema cannot name (a number with decimals, or text): the parser
+checks them."""
+
 QuantityField = Annotated[
     quantity.Quantity, Leaf(quantity.Quantity.from_json, INT_OR_STRING | {"pattern": quantity.PATTERN})
 ]
 DurationField = Annotated[duration.Duration, Leaf(duration.Duration.from_json, _text(duration.PATTERN, 64))]
-MoneyField = Annotated[money.Money, Leaf(money.Money.from_json, _text(money.PATTERN, 40))]
+MoneyField = Annotated[money.Money, Leaf(money.Money.from_json, ANY)]
 PercentageField = Annotated[percentage.Percentage, Leaf(percentage.Percentage.from_json, _text(percentage.PATTERN, 40))]
 TriggerField = Annotated[trigger.Trigger, Leaf(trigger.Trigger.from_json, _text(trigger.PATTERN, 60))]
 VersionField = Annotated[version.Version, Leaf(version.Version.from_json, _text(version.PATTERN, 128))]

@@ -50,7 +50,7 @@ class ModelUri:
         if not separator or known is None:
             raise ValueError(f"Invalid model URI: must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}")
         pattern, form = _FORMS[known]
-        found = pattern.match(rest) if len(text) <= _LONGEST else None
+        found = pattern.fullmatch(rest) if len(text) <= _LONGEST else None
         if found is None:
             raise ValueError(f"Invalid model URI: must look like {form}")
         return cls(known, found[1], (found[2] or "") if pattern.groups > 1 else "")

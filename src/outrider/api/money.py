@@ -20,7 +20,7 @@ class Money:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read an amount that begins with `$`. Raises ValueError that says what is allowed."""
-        if len(text) > _LONGEST or not _WHOLE.match(text):
+        if len(text) > _LONGEST or not _WHOLE.fullmatch(text):
             raise ValueError(f"must be {_ALLOWED}")
         return cls(Decimal(text[1:].replace(",", "")))
 

@@ -22,7 +22,7 @@ class Percentage:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a number that ends with `%`. Raises ValueError that says what is allowed."""
-        if len(text) > _LONGEST or not _WHOLE.match(text):
+        if len(text) > _LONGEST or not _WHOLE.fullmatch(text):
             raise ValueError(f"must be {_ALLOWED}")
         percent = Decimal(text[:-1])
         if percent > 100:

@@ -38,7 +38,7 @@ class Quantity:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a quantity. Raises ValueError that says what is allowed."""
-        found = _NUMBER.match(text) if len(text) <= _LONGEST else None
+        found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
         if found is None:
             raise ValueError(f"must be {_ALLOWED}")
         sign, digits, suffix = found.groups()

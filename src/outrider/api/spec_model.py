@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from outrider.api import catalog
-from outrider.api.fields import ModelUriField, QuantityField, VersionField, words
+from outrider.api.fields import ANY, ModelUriField, QuantityField, SchemaOnly, VersionField, words
 from outrider.api.labels import GPU_RESOURCE, HTTP_PORT
 from outrider.api.model_uri import ModelUri
 from outrider.api.quantity import Quantity
@@ -91,7 +91,7 @@ class Model(msgspec.Struct, frozen=True, rename="camel"):
     name: Annotated[str, Meta(max_length=253)] = ""
     """The name that clients put into requests. Default: the last part of the URI."""
     quantization: Quantization = Quantization()
-    registry: Registry = Registry()
+    registry: Annotated[Registry, SchemaOnly(ANY)] = Registry()
     """A mirror to fetch from: its endpoint as text, or an object with `endpoint` and `credentials.secretName`."""
     checksums: Checksums = Checksums()
     framework: str = ""

@@ -30,7 +30,7 @@ class Trigger:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a trigger. Raises ValueError that says what is allowed."""
-        found = _WHOLE.match(text) if len(text) <= _LONGEST else None
+        found = _WHOLE.fullmatch(text) if len(text) <= _LONGEST else None
         if found is None:
             raise ValueError(_ALLOWED)
         operator = next(known for known in OPERATORS if known == found[1])

@@ -44,13 +44,13 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a version. Raises ValueError that says what is allowed."""
-        if not _TAG.match(text):
+        if not _TAG.fullmatch(text):
             raise ValueError(_ALLOWED)
         if text == LATEST:
             return cls(text, "latest")
         if is_previous_stable(text):
             return cls(text, "previous-stable")
-        found = _SEMVER.match(text)
+        found = _SEMVER.fullmatch(text)
         if found is None:
             return cls(text, "tag")
         major, minor, patch, pre, build = found.groups()

@@ -17,7 +17,7 @@ from msgspec import Meta
 from msgspec.structs import FieldInfo
 
 from outrider.api.errors import INVALID, NOT_SUPPORTED, TYPE_INVALID, FieldError, kind_of, required
-from outrider.api.fields import Leaf
+from outrider.api.fields import Leaf, whole
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -136,7 +136,7 @@ def _rules(meta: Meta) -> list[tuple[Callable[[Any], bool], str]]:
     elif least is not None:
         rules.append((lambda value: value >= least, f"must be {least} or more"))
     if meta.pattern is not None:
-        pattern = re.compile(meta.pattern, re.ASCII)
+        pattern = whole(meta.pattern)
         rules.append((lambda value: pattern.search(value) is not None, f"must match {meta.pattern}"))
     if meta.min_length is not None:
         rules.append((lambda value: len(value) >= (meta.min_length or 0), "must not be empty"))

@@ -1,0 +1,257 @@
+"""The CustomResourceDefinitions of Outrider's kinds, generated from their types.
+
+`python -m outrider.api.crd [FOLDER]` writes them as YAML, by default to `deploy/crds/`.
+"""
+
+import copy
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from outrider.api import rules
+from outrider.api.aliases import MOVED
+from outrider.api.fields import Schema
+from outrider.api.labels import GROUP, VERSION
+from outrider.api.llmdeployment import UNKNOWN, LLMDeploymentStatus
+from outrider.api.meta import Condition
+from outrider.api.modelrevision import ModelRevisionSpec, ModelRevisionStatus
+from outrider.api.schema import KEEP_UNKNOWN, Extra, Generator
+from outrider.api.schema_check import default_object, prune_object, validate_object
+from outrider.api.spec import LLMDeploymentSpec
+from outrider.api.spec_model import Model, Resources
+from outrider.api.spec_operations import Autoscaling, RollingUpdate
+from outrider.api.spec_pod import Runtime
+from outrider.api.versionpin import VersionPinSpec, VersionPinStatus
+
+__all__ = ["KINDS", "crd", "default_object", "object_schema", "printer_columns", "prune_object", "validate_object"]
+
+_CONDITIONS = {"conditions": ("type",)}
+
+EXTRAS: Mapping[type, Extra] = {
+    LLMDeploymentSpec: Extra(required=("model",)),
+    Model: Extra(rules=(rules.MODEL_SAYS_WHERE,)),
+    Resources: Extra(rules=(rules.GPUS_NOT_OVERCOMMITTED,)),
+    Autoscaling: Extra(rules=(rules.MINIMUM_BELOW_MAXIMUM,)),
+    RollingUpdate: Extra(rules=(rules.ROLLING_UPDATE_MOVES,)),
+    Runtime: Extra(lists={"env": ("name",)}),
+    LLMDeploymentStatus: Extra(lists=_CONDITIONS),
+    ModelRevisionSpec: Extra(rules=(rules.IMMUTABLE,), required=("deployment", "hash", "modelUri", "version")),
+    ModelRevisionStatus: Extra(lists=_CONDITIONS),
+    VersionPinSpec: Extra(rules=(rules.PIN_NAMES_TARGET,), required=("deployment",)),
+    VersionPinStatus: Extra(lists=_CONDITIONS, defaults={"version": UNKNOWN}),
+    Condition: Extra(required=("type", "status")),
+}
+
+
+def _column(name: str, path: str, *, wide: bool = False, kind: str = "string") -> dict[str, Any]:
+    column: dict[str, Any] = {"name": name, "type": kind, "jsonPath": path}
+    return column | {"priority": 1} if wide else column
+
+
+_AGE = _column("Age", ".metadata.creationTimestamp", kind="date")
+
+
+@dataclass(frozen=True)
+class CustomKind:
+    """One of Outrider's own kinds, as its CRD describes it."""
+
+    kind: str
+    plural: str
+    short_names: tuple[str, ...]
+    spec: type[msgspec.Struct]
+    status: type[msgspec.Struct]
+    columns: tuple[dict[str, Any], ...]
+    people_write_it: bool = False
+    """Whether unknown fields of the spec are kept, for the status to report them."""
+    scale: bool = False
+    """Whether it has a scale subresource."""
+    adjust: Callable[[Schema], None] | None = None
+    """Last changes to the spec's schema."""
+
+
+def _add_aliases(spec: Schema) -> None:
+    """Give every alias the schema of what it stands for."""
+    for alias, canonical in MOVED:
+        target = copy.deepcopy(_part(spec, canonical))
+        target.pop("x-kubernetes-validations", None)
+        target["description"] = f"Another way to write `{canonical}`."
+        parent, _, name = alias.rpartition(".")
+        _part(spec, parent)["properties"][name] = target
+    quantization = _part(spec, "model.quantization")["properties"]
+    quantization["enabled"] = {"type": "boolean", "description": "false is another way to write `type: none`."}
+    s3 = {"bucket": {"type": "string"}, "prefix": {"type": "string"}, "region": {"type": "string"}}
+    _part(spec, "model.source")["properties"]["s3"] = {
+        "type": "object",
+        "description": "Another way to write `modelUri: s3://BUCKET/PREFIX`.",
+        "properties": s3,
+        "required": ["bucket"],
+        KEEP_UNKNOWN: True,
+    }
+
+
+def _part(schema: Schema, path: str) -> Schema:
+    """The schema below a path of property names; made as an open object where there is none yet."""
+    for name in filter(None, path.split(".")):
+        properties = schema.setdefault("properties", {})
+        schema = properties.setdefault(name, {"type": "object", "properties": {}, KEEP_UNKNOWN: True})
+    return schema
+
+
+KINDS: tuple[CustomKind, ...] = (
+    CustomKind(
+        "LLMDeployment",
+        "llmdeployments",
+        ("llmd", "lld"),
+        LLMDeploymentSpec,
+        LLMDeploymentStatus,
+        (
+            _column("Version", ".status.effectiveVersion"),
+            _column("Phase", ".status.phase"),
+            _column("Ready", ".status.ready"),
+            _AGE,
+            _column("Model", ".status.model", wide=True),
+            _column("Stage", ".status.stage", wide=True),
+            _column("Stable-Version", ".status.stableVersion", wide=True),
+            _column("GPUs", ".status.gpus", wide=True),
+            _column("P95", ".status.latencyP95", wide=True),
+            _column("Err%", ".status.errorRate", wide=True),
+            _column("$/h", ".status.costPerHour", wide=True),
+            _column("URL", ".status.url", wide=True),
+        ),
+        people_write_it=True,
+        scale=True,
+        adjust=_add_aliases,
+    ),
+    CustomKind(
+        "ModelRevision",
+        "modelrevisions",
+        ("mrev",),
+        ModelRevisionSpec,
+        ModelRevisionStatus,
+        (
+            _column("Deployment", ".spec.deployment"),
+            _column("Sequence", ".spec.sequence", kind="integer"),
+            _column("Version", ".spec.version"),
+            _column("State", ".status.state"),
+            _AGE,
+            _column("Model", ".spec.modelUri", wide=True),
+            _column("Image", ".spec.image", wide=True),
+        ),
+    ),
+    CustomKind(
+        "VersionPin",
+        "versionpins",
+        ("vpin",),
+        VersionPinSpec,
+        VersionPinStatus,
+        (
+            _column("Deployment", ".spec.deployment"),
+            _column("Version", ".status.version"),
+            _AGE,
+            _column("Reason", ".spec.reason", wide=True),
+        ),
+    ),
+)
+
+
+_BY_KIND = {known.kind: known for known in KINDS}
+
+
+def printer_columns(kind: str) -> tuple[dict[str, Any], ...]:
+    """`additionalPrinterColumns` of a kind, as `kubectl get` prints them after NAME. Raises KeyError."""
+    return _BY_KIND[kind].columns
+
+
+@cache
+def object_schema(kind: str, *, describe: bool = False) -> Schema:
+    """The `openAPIV3Schema` of a kind. Callers must not change it. Raises KeyError."""
+    known = _BY_KIND[kind]
+    written = known.people_write_it
+    spec = Generator(EXTRAS, keep_unknown=written, defaults=False, describe=describe).schema(known.spec)
+    if known.adjust is not None:
+        known.adjust(spec)
+    status = Generator(EXTRAS, defaults=True, describe=describe).schema(known.status)
+    text = {"description": f"{known.kind} of Outrider: see its documentation."} if describe else {}
+    return {
+        **text,
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": status | {"default": {}},
+        },
+    }
+
+
+def crd(kind: str, *, describe: bool = True) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind, as `kubectl apply` takes it."""
+    known = _BY_KIND[kind]
+    subresources: dict[str, Any] = {"status": {}}
+    if known.scale:
+        subresources["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": object_schema(kind, describe=describe)},
+        "subresources": subresources,
+        "additionalPrinterColumns": list(known.columns),
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{known.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": known.kind,
+                "listKind": f"{known.kind}List",
+                "plural": known.plural,
+                "singular": known.kind.lower(),
+                "shortNames": list(known.short_names),
+                "categories": ["outrider"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def crd_yaml(kind: str) -> str:
+    """The CustomResourceDefinition as the YAML text that `deploy/crds/` holds."""
+    import yaml  # noqa: PLC0415 - only this needs it, and every command imports this module
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+            return True
+
+    text = yaml.dump(crd(kind), Dumper=Plain, sort_keys=False, width=120, allow_unicode=True)
+    return f"# Generated by `python -m outrider.api.crd`. Do not edit.\n{text}"
+
+
+def write_crds(folder: Path) -> list[Path]:
+    """Write one file per kind and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for known in KINDS:
+        path = folder / f"{GROUP}_{known.plural}.yaml"
+        path.write_text(crd_yaml(known.kind), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    for written_path in write_crds(Path(sys.argv[1] if len(sys.argv) > 1 else "deploy/crds")):
+        sys.stdout.write(f"{written_path}\n")
