@@ -3,7 +3,7 @@
 Every action is named after its intent and may be repeated after a crash at any point.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -48,8 +48,7 @@ class PatchStatus(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
 class Emit(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """An Event on the object being reconciled; repeats of the same reason and note are counted, not multiplied."""
 
-    type: str
-    """Normal or Warning."""
+    type: Literal["Normal", "Warning"]
     reason: str
     note: str
 

@@ -1,0 +1,97 @@
+"""Carries out a plan. Every step may be repeated after a crash, so nothing here remembers anything."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from outrider.api.labels import FIELD_OWNER
+from outrider.api.meta import ObjectMeta
+from outrider.kube.api import AlreadyExists, Api, Kind, NotFound
+from outrider.kube.resources import kind_for
+from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
+
+Written = Callable[[Kind[Any], Any], None]
+"""Told what the API server answered to a write, so that caches can show it at once."""
+Tell = Callable[[Emit], None]
+"""Records an event on the object that the plan is about."""
+
+
+class UnknownKind(Exception):  # noqa: N818  (says what it is: a plan that names a kind this version does not know)
+    """A plan names a kind that this version does not know: a defect in the plan."""
+
+
+def _ignore(_kind: Kind[Any], _object: Any) -> None:
+    pass
+
+
+async def execute(
+    api: Api,
+    plan: Plan,
+    kind: Kind[Any],
+    metadata: ObjectMeta,
+    *,
+    tell: Tell | None = None,
+    written: Written = _ignore,
+) -> int:
+    """Write the status first, then carry out the actions in their order. Gives the number of writes.
+
+    The status patch holds only for the version of the object that the plan was made from: a plan made from an old view
+    of it writes nothing at all. `tell` records events; without it there are none.
+
+    Raises:
+        Conflict: somebody else was faster; make a new plan.
+        ApiError: what the API server refused, or left unknown; the same plan, or a new one, may be tried again.
+        UnknownKind: a defect in the plan.
+    """
+    writes = 0
+    if plan.status is not None:
+        updated = await api.patch_status(
+            kind, metadata.name, plan.status, metadata.namespace, resource_version=metadata.resource_version
+        )
+        written(kind, updated)
+        writes += 1
+    for action in plan.actions:
+        writes += await _carry_out(api, action, tell, written)
+    return writes
+
+
+async def _carry_out(api: Api, action: Action, tell: Tell | None, written: Written) -> int:
+    """One action; 1 if it was a write."""
+    match action:
+        case Apply(body=body):
+            kind = _kind_of(body)
+            written(kind, await api.apply(kind, body, owner=FIELD_OWNER))
+        case Create(body=body):
+            kind = _kind_of(body)
+            try:
+                written(kind, await api.create(kind, body))
+            except AlreadyExists:
+                meta = body["metadata"]
+                written(kind, await api.get(kind, meta["name"], meta.get("namespace", "")))
+                return 0
+        case Delete(namespace=namespace, name=name, uid=uid):
+            try:
+                await api.delete(_kind(action.api_version, action.kind), name, namespace, uid=uid)
+            except NotFound:
+                return 0
+        case PatchStatus(namespace=namespace, name=name, status=status):
+            kind = _kind(action.api_version, action.kind)
+            try:
+                written(kind, await api.patch_status(kind, name, status, namespace))
+            except NotFound:  # it went in the meantime, and its status with it
+                return 0
+        case Emit():
+            if tell is not None:
+                tell(action)
+            return 0
+    return 1
+
+
+def _kind_of(body: Mapping[str, Any]) -> Kind[Any]:
+    return _kind(str(body.get("apiVersion")), str(body.get("kind")))
+
+
+def _kind(api_version: str, kind: str) -> Kind[Any]:
+    known = kind_for(api_version, kind)
+    if known is None:
+        raise UnknownKind(f"no kind {kind} of {api_version} is known")
+    return known

@@ -1,0 +1,52 @@
+"""What an operator is told when it starts."""
+
+from dataclasses import dataclass, field
+
+from outrider.plan.deployment.snapshot import PlanConfig
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """The Gateway that requests come in through."""
+
+    name: str
+    namespace: str = ""
+    """Empty: in each LLMDeployment's own namespace."""
+    base_url: str = ""
+    """Its address as people outside see it; `status.url` is then `BASE_URL/NAMESPACE/SERVICE`."""
+
+
+@dataclass(frozen=True)
+class OperatorConfig:
+    engine_image: str = PlanConfig().engine_image
+    """Container image of the engine where the spec names none."""
+    gateway: GatewayConfig | None = None
+    """None: no HTTPRoutes are written, and Services are the way in."""
+    drain_seconds: int = PlanConfig().drain_seconds
+    shutdown_seconds: int = PlanConfig().shutdown_seconds
+    namespaces: tuple[str, ...] = ()
+    """The namespaces to look after; empty: all."""
+    probe_interval: float = 10.0
+    """Seconds between real requests to each ready pod. An answer counts for three intervals."""
+    gpu_price_per_hour: float | None = None
+    """US dollars for one GPU whose node label says no product that the catalogue has a price of."""
+    concurrency: int = 4
+    """LLMDeployments that are reconciled at the same time."""
+    identity: str = "outrider"
+    """Name of this process in events: the pod's name, in a cluster."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Added to probes, such as an `authorization` that the engines ask for."""
+
+    def for_plans(self) -> PlanConfig:
+        """The part that decides about plans."""
+        gateway = self.gateway
+        return PlanConfig(
+            engine_image=self.engine_image,
+            gateway_name=gateway.name if gateway is not None else "",
+            gateway_namespace=gateway.namespace if gateway is not None else "",
+            base_url=gateway.base_url if gateway is not None else "",
+            drain_seconds=self.drain_seconds,
+            shutdown_seconds=self.shutdown_seconds,
+            probe_freshness=3 * self.probe_interval + 5.0,
+            gpu_price_per_hour=self.gpu_price_per_hour,
+        )

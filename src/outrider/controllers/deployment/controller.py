@@ -1,0 +1,254 @@
+"""Reconciles LLMDeployments: caches and probes -> snapshot -> plan -> writes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+
+from outrider.api import labels
+from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.meta import Instant, find_condition
+from outrider.api.modelrevision import ModelRevision
+from outrider.api.names import label_value
+from outrider.api.versionpin import VersionPin
+from outrider.controllers.act import execute
+from outrider.controllers.config import OperatorConfig
+from outrider.controllers.deployment.gather import Observed, build_snapshot
+from outrider.controllers.deployment.observe import gpus_of
+from outrider.controllers.deployment.sensors import Sensors
+from outrider.kube.api import Api, Kind
+from outrider.kube.clock import Clock
+from outrider.kube.controller import Controller, Result
+from outrider.kube.events import EventRecorder
+from outrider.kube.informer import Informer
+from outrider.kube.metadata import split_key
+from outrider.kube.metrics import RuntimeMetrics
+from outrider.kube.objects import (
+    DEPLOYMENT,
+    HTTP_ROUTE,
+    NODE,
+    POD,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+    Deployment,
+    HTTPRoute,
+    Node,
+    Pod,
+    PodDisruptionBudget,
+    Service,
+)
+from outrider.kube.predicates import (
+    annotations_changed,
+    any_of,
+    content_changed,
+    deletion_requested,
+    generation_changed,
+    labels_changed,
+)
+from outrider.kube.queue import URGENT_PRIORITY
+from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
+from outrider.plan.actions import Emit, Plan
+from outrider.plan.deployment import plan
+
+BY_DEPLOYMENT = "by-deployment"
+BY_NAMESPACE = "by-namespace"
+BY_GPU = "by-gpu"
+
+log = structlog.get_logger(__name__)
+
+
+class Caches:
+    """The informers that the controller reads. They may be shared with other controllers."""
+
+    def __init__(self, api: Api, clock: Clock, namespaces: tuple[str, ...] = ()) -> None:
+        scope = namespaces[0] if len(namespaces) == 1 else ""
+        self.deployments: Informer[LLMDeployment] = Informer(
+            api, LLM_DEPLOYMENT, clock, namespace=scope, indexes={BY_NAMESPACE: _by_namespace}
+        )
+        self.revisions: Informer[ModelRevision] = Informer(
+            api, MODEL_REVISION, clock, namespace=scope, indexes={BY_DEPLOYMENT: _by_revision_owner}
+        )
+        self.pins: Informer[VersionPin] = Informer(api, VERSION_PIN, clock, namespace=scope)
+        self.workloads: Informer[Deployment] = Informer(api, DEPLOYMENT, clock, namespace=scope)
+        self.services: Informer[Service] = Informer(
+            api, SERVICE, clock, namespace=scope, indexes={BY_NAMESPACE: _by_namespace}
+        )
+        self.routes: Informer[HTTPRoute] = Informer(
+            api, HTTP_ROUTE, clock, namespace=scope, optional=True, indexes={BY_NAMESPACE: _by_namespace}
+        )
+        self.budgets: Informer[PodDisruptionBudget] = Informer(api, POD_DISRUPTION_BUDGET, clock, namespace=scope)
+        # Pods and nodes of the whole cluster: GPUs are held by anybody.
+        self.pods: Informer[Pod] = Informer(api, POD, clock, indexes={BY_DEPLOYMENT: _by_label, BY_GPU: _by_gpu})
+        self.nodes: Informer[Node] = Informer(api, NODE, clock)
+        self._by_kind: dict[Kind[Any], Informer[Any]] = {
+            informer.kind: informer
+            for informer in (
+                self.deployments, self.revisions, self.pins, self.workloads, self.services, self.routes, self.budgets,
+                self.pods, self.nodes,
+            )
+        }  # fmt: skip
+
+    def written(self, kind: Kind[Any], obj: Any) -> None:
+        """Own writes are seen at once."""
+        informer = self._by_kind.get(kind)
+        if informer is not None:
+            informer.written(obj)
+
+
+def _by_namespace(obj: Any) -> Iterable[str]:
+    return (obj.metadata.namespace,)
+
+
+def _by_revision_owner(revision: ModelRevision) -> Iterable[str]:
+    return (f"{revision.metadata.namespace}/{revision.spec.deployment}",)
+
+
+def _by_label(pod: Pod) -> Iterable[str]:
+    value = pod.metadata.labels.get(labels.DEPLOYMENT)
+    return (f"{pod.metadata.namespace}/{value}",) if value else ()
+
+
+def _by_gpu(pod: Pod) -> Iterable[str]:
+    return ("",) if gpus_of(pod) else ()
+
+
+class DeploymentController:
+    """One per operator. `controller` is what the manager runs."""
+
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        config: OperatorConfig,
+        caches: Caches,
+        sensors: Sensors,
+        *,
+        recorder: EventRecorder | None = None,
+        metrics: RuntimeMetrics | None = None,
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._config = config
+        self._plan_config = config.for_plans()
+        self._caches = caches
+        self._sensors = sensors
+        self._recorder = recorder
+        self._probing_since: Instant | None = None
+        self.controller = Controller(
+            "llmdeployment", self.reconcile, clock=clock, concurrency=config.concurrency, metrics=metrics
+        )
+        self._watch()
+
+    def _watch(self) -> None:
+        controller, caches = self.controller, self._caches
+        edited = any_of(generation_changed, annotations_changed, labels_changed, deletion_requested)
+        controller.for_(caches.deployments, edited, priority=URGENT_PRIORITY)
+        controller.maps(
+            caches.pins,
+            lambda pin: (f"{pin.metadata.namespace}/{pin.spec.deployment}",),
+            edited,
+            priority=URGENT_PRIORITY,
+        )
+        controller.owns(caches.revisions, LLM_DEPLOYMENT, content_changed)
+        controller.owns(caches.workloads, LLM_DEPLOYMENT, content_changed)
+        controller.owns(caches.services, LLM_DEPLOYMENT, content_changed)
+        controller.owns(caches.routes, LLM_DEPLOYMENT, content_changed)
+        controller.owns(caches.budgets, LLM_DEPLOYMENT, generation_changed)
+        controller.maps(caches.pods, self._keys_of_pod, content_changed)
+        controller.maps(caches.pods, self._keys_waiting_for_gpus, _gpus_moved)
+        controller.maps(caches.nodes, lambda _node: self._keys_waiting(), content_changed)
+
+    def wake(self, key: str) -> None:
+        """Something that was measured about this LLMDeployment changed."""
+        self.controller.enqueue(key)
+
+    def _keys_of_pod(self, pod: Pod) -> Iterable[str]:
+        value = pod.metadata.labels.get(labels.DEPLOYMENT)
+        if not value:
+            return ()
+        key = f"{pod.metadata.namespace}/{value}"
+        if self._caches.deployments.get(key) is not None:
+            return (key,)
+        # The label holds a shortened form of a name that is too long for one.
+        return tuple(
+            one.metadata.key
+            for one in self._caches.deployments.by_index(BY_NAMESPACE, pod.metadata.namespace)
+            if label_value(one.metadata.name) == value
+        )
+
+    def _keys_waiting_for_gpus(self, pod: Pod) -> Iterable[str]:
+        return self._keys_waiting() if gpus_of(pod) else ()
+
+    def _keys_waiting(self) -> Iterable[str]:
+        """Those for whom GPUs that came or went make a difference."""
+        return tuple(one.metadata.key for one in self._caches.deployments.list() if _short_of_gpus(one))
+
+    async def reconcile(self, key: str) -> Result | None:
+        """One look at one LLMDeployment, and what follows from it."""
+        namespace, _ = split_key(key)
+        if self._config.namespaces and namespace not in self._config.namespaces:
+            return None
+        deployment = self._caches.deployments.get(key)
+        if deployment is None or deployment.metadata.deletion_timestamp is not None:
+            self._sensors.forget(key)
+            return None
+        now = self._clock.now()
+        if self._probing_since is None:
+            self._probing_since = now
+        decided = plan(build_snapshot(self._observe(deployment), self._plan_config), now)
+        writes = await self._carry_out(deployment, decided)
+        if writes:
+            log.info("reconciled", writes=writes, because=decided.because)
+        return Result(None if decided.requeue_at is None else max(0.0, decided.requeue_at - self._clock.now()))
+
+    def _observe(self, deployment: LLMDeployment) -> Observed:
+        caches, meta = self._caches, deployment.metadata
+        pods = caches.pods.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
+        revisions = caches.revisions.by_index(BY_DEPLOYMENT, meta.key)
+        names = {one.spec.hash: one.spec.model_name for one in revisions}
+        models = {
+            pod.metadata.uid: names[revision]
+            for pod in pods
+            if (revision := pod.metadata.labels.get(labels.REVISION, "")) in names
+        }
+        return Observed(
+            deployment=deployment,
+            revisions=revisions,
+            pin=caches.pins.get(meta.key),
+            workload=caches.workloads.get(meta.key),
+            services=caches.services.by_index(BY_NAMESPACE, meta.namespace),
+            routes={one.metadata.name: one for one in caches.routes.by_index(BY_NAMESPACE, meta.namespace)},
+            budget=caches.budgets.get(meta.key),
+            pods=pods,
+            gpu_pods=caches.pods.by_index(BY_GPU, ""),
+            nodes=caches.nodes.list(),
+            probes=self._sensors.probes(meta.key, pods, models),
+            probing_since=self._probing_since,
+        )
+
+    async def _carry_out(self, deployment: LLMDeployment, decided: Plan) -> int:
+        def tell(event: Emit) -> None:
+            if self._recorder is not None:
+                self._recorder.event(
+                    LLM_DEPLOYMENT, deployment, event.type, event.reason, event.note, action=event.reason
+                )
+
+        return await execute(
+            self._api, decided, LLM_DEPLOYMENT, deployment.metadata, tell=tell, written=self._caches.written
+        )
+
+
+def _short_of_gpus(deployment: LLMDeployment) -> bool:
+    condition = find_condition(deployment.status.conditions, "CapacityAvailable")
+    return condition is not None and condition.status != "True"
+
+
+def _gpus_moved(old: Pod | None, new: Pod | None) -> bool:
+    """Whether the pod took or freed GPUs on a node, or is about to free them."""
+    return _held(old) != _held(new)
+
+
+def _held(pod: Pod | None) -> tuple[str, str, bool]:
+    if pod is None:
+        return "", "", False
+    return pod.spec.node_name, pod.status.phase, pod.metadata.deletion_timestamp is not None

@@ -1,0 +1,210 @@
+"""Objects as Kubernetes shows them -> the views that decisions are made from. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from outrider.api import labels
+from outrider.api.labels import GPU_RESOURCE
+from outrider.api.meta import ObjectMeta, find_condition, parse_time
+from outrider.api.quantity import Quantity
+from outrider.kube.objects import Deployment, HTTPRoute, Node, Pod, PodDisruptionBudget, Service, Taint
+from outrider.plan.deployment.observed import (
+    APPLIED_HASH,
+    BackendView,
+    BudgetView,
+    RouteView,
+    ServiceView,
+    WorkloadView,
+)
+from outrider.plan.deployment.rollout import CRASH_REASONS
+from outrider.plan.deployment.snapshot import Capacity, GpuHolder, NodeView, PodView, ProbeView
+
+FINISHED = frozenset({"Succeeded", "Failed"})
+STARTING = frozenset({"ContainerCreating", "PodInitializing", ""})
+"""Waiting reasons that every start passes through."""
+RESTARTS_OF_A_CRASH_LOOP = 2
+"""A container that is not ready and was restarted so often is in a crash loop, also in the moments in which it runs.
+Without this, its state would turn with every restart."""
+
+
+def owned_by(metadata: ObjectMeta, owner_uid: str) -> bool:
+    controller = metadata.controller
+    return controller is not None and controller.uid == owner_uid
+
+
+def gpus_of(pod: Pod) -> int:
+    """GPUs that the pod holds once it is on a node."""
+    return sum(
+        _whole(container.resources.limits.get(GPU_RESOURCE) or container.resources.requests.get(GPU_RESOURCE))
+        for container in pod.spec.containers
+    )
+
+
+def _whole(amount: str | float | None) -> int:
+    try:
+        return Quantity.from_json(amount).whole if amount is not None else 0
+    except ValueError:
+        return 0
+
+
+def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> PodView:
+    """`versions` maps a revision's hash to its version, for labels cannot hold every version as it is written."""
+    revision = pod.metadata.labels.get(labels.REVISION, "")
+    waiting, message = _waiting(pod)
+    return PodView(
+        name=pod.metadata.name,
+        revision=revision,
+        version=versions.get(revision) or pod.metadata.labels.get(labels.MODEL_VERSION, ""),
+        ready=pod.ready,
+        terminating=pod.metadata.deletion_timestamp is not None,
+        node=pod.spec.node_name,
+        gpus=gpus_of(pod),
+        restarts=sum(status.restart_count for status in pod.status.container_statuses),
+        waiting=waiting,
+        waiting_message=message,
+        unschedulable=_unschedulable(pod),
+        created=parse_time(pod.metadata.creation_timestamp),
+        finished=pod.status.phase in FINISHED,
+        probe=probe,
+    )
+
+
+def _waiting(pod: Pod) -> tuple[str, str]:
+    """(reason, message) of the first container that does not run and will not by itself; messages that count up are
+    left out, since a status that repeats them would be written with every restart.
+    """
+    for status in pod.status.container_statuses:
+        waiting, ended = status.state.waiting, status.last_state.terminated or status.state.terminated
+        reason = waiting.reason if waiting is not None else ""
+        looping = not status.ready and status.restart_count >= RESTARTS_OF_A_CRASH_LOOP and ended is not None
+        if looping or reason in CRASH_REASONS:
+            how = f"it ended with exit code {ended.exit_code}" if ended is not None else ""
+            said = ended.message.strip().splitlines()[-1] if ended is not None and ended.message.strip() else ""
+            return ("CrashLoopBackOff" if looping else reason), f"{how}{f' ({said})' if said else ''}"
+        if waiting is not None and reason not in STARTING:
+            return reason, waiting.message
+    return "", ""
+
+
+def _unschedulable(pod: Pod) -> str:
+    scheduled = find_condition(pod.status.conditions, "PodScheduled")
+    return scheduled.message if scheduled is not None and scheduled.status == "False" else ""
+
+
+def capacity_of(
+    nodes: Iterable[Node], gpu_pods: Iterable[Pod], *, node_selector: Mapping[str, str], tolerated: frozenset[str]
+) -> Capacity:
+    """The GPUs as pods with this node selector and these tolerated taint keys can use them."""
+    bound = [pod for pod in gpu_pods if pod.spec.node_name and pod.status.phase not in FINISHED]
+    used: dict[str, int] = {}
+    for pod in bound:
+        used[pod.spec.node_name] = used.get(pod.spec.node_name, 0) + gpus_of(pod)
+    views = [
+        NodeView(
+            name=node.metadata.name,
+            gpus=_whole(node.status.allocatable.get(GPU_RESOURCE)),
+            used=used.get(node.metadata.name, 0),
+            schedulable=_schedulable(node, node_selector, tolerated),
+            product=node.metadata.labels.get(labels.GPU_PRODUCT, ""),
+        )
+        for node in nodes
+    ]
+    return Capacity(
+        nodes=tuple(sorted((view for view in views if view.gpus), key=lambda view: view.name)),
+        holders=_holders(bound),
+    )
+
+
+def _schedulable(node: Node, node_selector: Mapping[str, str], tolerated: frozenset[str]) -> bool:
+    ready = find_condition(node.status.conditions, "Ready")
+    return (
+        not node.spec.unschedulable
+        and (ready is None or ready.status == "True")
+        and all(node.metadata.labels.get(key) == value for key, value in node_selector.items())
+        and not any(_repels(taint, tolerated) for taint in node.spec.taints)
+    )
+
+
+def _repels(taint: Taint, tolerated: frozenset[str]) -> bool:
+    return taint.effect in {"NoSchedule", "NoExecute"} and taint.key not in tolerated and "" not in tolerated
+
+
+def _holders(bound: Iterable[Pod]) -> tuple[GpuHolder, ...]:
+    pods_of: dict[tuple[str, str, bool], list[Pod]] = {}
+    for pod in bound:
+        deployment = pod.metadata.labels.get(labels.DEPLOYMENT, "")
+        key = (pod.metadata.namespace, deployment or pod.metadata.name, bool(deployment))
+        pods_of.setdefault(key, []).append(pod)
+    holders = [
+        GpuHolder(
+            namespace=namespace,
+            name=name,
+            replicas=len(pods),
+            gpus=sum(gpus_of(pod) for pod in pods),
+            terminating_gpus=sum(gpus_of(pod) for pod in pods if pod.metadata.deletion_timestamp is not None),
+            is_deployment=is_deployment,
+        )
+        for (namespace, name, is_deployment), pods in pods_of.items()
+    ]
+    return tuple(sorted((one for one in holders if one.gpus), key=lambda one: (-one.gpus, one.key)))
+
+
+def workload_view(deployment: Deployment | None, owner_uid: str) -> WorkloadView | None:
+    if deployment is None:
+        return None
+    meta, spec, status = deployment.metadata, deployment.spec, deployment.status
+    return WorkloadView(
+        uid=meta.uid,
+        applied_hash=meta.annotations.get(APPLIED_HASH, ""),
+        owned=owned_by(meta, owner_uid),
+        generation=meta.generation,
+        observed_generation=status.observed_generation,
+        spec_replicas=spec.replicas,
+        template=spec.template,
+        max_surge=spec.strategy.rolling_update.max_surge,
+        max_unavailable=spec.strategy.rolling_update.max_unavailable,
+        replicas=status.replicas,
+        updated_replicas=status.updated_replicas,
+        ready_replicas=status.ready_replicas,
+        available_replicas=status.available_replicas,
+        conditions=status.conditions,
+    )
+
+
+def service_view(service: Service | None, owner_uid: str) -> ServiceView | None:
+    if service is None:
+        return None
+    ports = tuple((port.name, port.port, str(port.target_port)) for port in service.spec.ports)
+    return ServiceView(
+        uid=service.metadata.uid,
+        applied_hash=service.metadata.annotations.get(APPLIED_HASH, ""),
+        owned=owned_by(service.metadata, owner_uid),
+        name=service.metadata.name,
+        selector=service.spec.selector,
+        ports=ports,
+    )
+
+
+def route_view(route: HTTPRoute | None, owner_uid: str) -> RouteView | None:
+    if route is None:
+        return None
+    refs = [ref for rule in route.spec.rules for ref in rule.backend_refs]
+    return RouteView(
+        uid=route.metadata.uid,
+        applied_hash=route.metadata.annotations.get(APPLIED_HASH, ""),
+        owned=owned_by(route.metadata, owner_uid),
+        hostnames=route.spec.hostnames,
+        backends=tuple(BackendView(name=ref.name, port=ref.port, weight=ref.weight) for ref in refs),
+    )
+
+
+def budget_view(budget: PodDisruptionBudget | None, owner_uid: str) -> BudgetView | None:
+    if budget is None:
+        return None
+    return BudgetView(
+        uid=budget.metadata.uid,
+        applied_hash=budget.metadata.annotations.get(APPLIED_HASH, ""),
+        owned=owned_by(budget.metadata, owner_uid),
+        min_available=budget.spec.min_available,
+        max_unavailable=budget.spec.max_unavailable,
+        selector=budget.spec.selector.match_labels,
+    )

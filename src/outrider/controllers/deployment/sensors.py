@@ -1,0 +1,69 @@
+"""What is measured at the pods themselves: whether they answer real requests."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from outrider.api.labels import HOST_PORTS, HTTP_PORT
+from outrider.api.meta import Instant
+from outrider.kube.objects import Pod
+from outrider.plan.deployment.snapshot import ProbeView
+from outrider.signals.probe import ProbeResult
+from outrider.signals.prober import ProbeTarget
+
+
+class Prober(Protocol):
+    """As much of `signals.prober.Prober` as is used here."""
+
+    def watch(self, owner: str, targets: Sequence[ProbeTarget]) -> Mapping[str, ProbeResult | None]: ...
+
+
+def pod_url(pod: Pod) -> str:
+    """Where the pod's model server listens. Where all pods share one address, an annotation says at which port."""
+    return f"http://{pod.status.pod_ip}:{host_port(pod)}"
+
+
+def host_port(pod: Pod) -> int:
+    text = pod.metadata.annotations.get(HOST_PORTS)
+    if not text:
+        return HTTP_PORT
+    try:
+        return int(json.loads(text)[str(HTTP_PORT)])
+    except (ValueError, KeyError, TypeError):
+        return HTTP_PORT
+
+
+class Sensors:
+    """Probes the ready pods of each LLMDeployment, and remembers when each last answered well.
+
+    What it remembers are measurements: a new operator makes its own, and until then they are unknown.
+    """
+
+    def __init__(self, prober: Prober) -> None:
+        self._prober = prober
+        self._last_success: dict[str, dict[str, Instant]] = {}
+
+    def probes(self, owner: str, pods: Sequence[Pod], models: Mapping[str, str]) -> dict[str, ProbeView]:
+        """What is known of each pod, by its uid; unknown ones are left out.
+
+        `models` maps the uid of a pod to the name that requests to it use for its model.
+        """
+        ready = [pod for pod in pods if pod.ready and pod.status.pod_ip and pod.metadata.uid in models]
+        targets = [ProbeTarget(pod.metadata.uid, pod_url(pod), models[pod.metadata.uid]) for pod in ready]
+        results = self._prober.watch(owner, targets)
+        before = self._last_success.get(owner, {})
+        successes, views = {}, {}
+        for uid, result in results.items():
+            if uid in before:
+                successes[uid] = before[uid]
+            if result is None or result.ok is None:
+                continue
+            if result.ok:
+                successes[uid] = result.at
+            views[uid] = ProbeView(ok=result.ok, at=result.at, last_success=successes.get(uid), message=result.error)
+        self._last_success[owner] = successes
+        return views
+
+    def forget(self, owner: str) -> None:
+        self._prober.watch(owner, ())
+        self._last_success.pop(owner, None)

@@ -1,0 +1,68 @@
+"""The operator: everything that controls, in one process."""
+
+from prometheus_client import CollectorRegistry
+
+from outrider.api.labels import GROUP
+from outrider.controllers.config import GatewayConfig, OperatorConfig
+from outrider.controllers.deployment.controller import Caches, DeploymentController
+from outrider.controllers.deployment.sensors import Sensors
+from outrider.kube.api import Api
+from outrider.kube.clock import Clock
+from outrider.kube.events import EventRecorder
+from outrider.kube.manager import Manager
+from outrider.kube.metrics import RuntimeMetrics
+from outrider.signals.prober import Prober
+
+__all__ = ["GatewayConfig", "Operator", "OperatorConfig"]
+
+
+class Operator:
+    """Looks after all LLMDeployments of a cluster, or of some namespaces of it.
+
+    `registry` takes the metrics of the controller runtime; without it there are none. `prober` is for tests and
+    simulation; by default real requests are sent over HTTP.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        config: OperatorConfig,
+        registry: CollectorRegistry | None = None,
+        *,
+        prober: Prober | None = None,
+    ) -> None:
+        self.metrics = RuntimeMetrics(registry) if registry is not None else None
+        self._prober = prober or Prober(
+            clock, interval=config.probe_interval, headers=config.headers, on_change=self._measured
+        )
+        self.caches = Caches(api, clock, config.namespaces)
+        self._recorder = EventRecorder(
+            api, clock, controller=f"{GROUP}/outrider", instance=config.identity, metrics=self.metrics
+        )
+        self._deployments = DeploymentController(
+            api,
+            clock,
+            config,
+            self.caches,
+            Sensors(self._prober),
+            recorder=self._recorder,
+            metrics=self.metrics,
+        )
+        self._manager = Manager(
+            clock,
+            controllers=[self._deployments.controller],
+            runnables=[self._prober.run, self._recorder.run],
+            metrics=self.metrics,
+        )
+
+    def _measured(self, owner: str) -> None:
+        self._deployments.wake(owner)
+
+    async def run(self) -> None:
+        """Run until cancelled, or until `stop`."""
+        await self._manager.run()
+
+    def stop(self) -> None:
+        """Finish what is under way, then end `run`."""
+        self._manager.stop()

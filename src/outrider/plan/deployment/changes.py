@@ -1,0 +1,75 @@
+"""What to tell people: an Event for everything that turned into something else since the status was written."""
+
+from outrider.api.llmdeployment import LLMDeploymentStatus
+from outrider.api.meta import Condition, find_condition
+from outrider.plan.actions import Emit
+from outrider.plan.deployment.facts import Facts
+
+NOTE_LENGTH = 1000
+"""Bytes that an events.k8s.io/v1 note may have are 1024."""
+
+
+def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> tuple[Emit, ...]:
+    """Events for the step from one status to the next; none where only numbers moved."""
+    found = [
+        *_revision(facts, before, after),
+        *_condition(before, after, "Ready", bad_when="False", quiet={"RollingOut", "AwaitingAnswer", "Suspended"}),
+        *_condition(before, after, "CapacityAvailable", bad_when="False"),
+        *_condition(before, after, "SyntheticHealthy", bad_when="False"),
+        *_fields(before, after),
+        *_pin(before, after),
+    ]
+    return tuple(Emit(type=one.type, reason=one.reason, note=one.note[:NOTE_LENGTH]) for one in found)
+
+
+def _revision(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> list[Emit]:
+    if not after.effective_revision or before.effective_revision == after.effective_revision:
+        return []
+    what = f"{after.effective_version} (revision {after.effective_revision})"
+    if not before.effective_revision:
+        return [Emit("Normal", "ReleaseStarted", f"Releasing {what}.")]
+    known = {one.spec.hash: one.spec.sequence for one in facts.snapshot.revisions}
+    target = facts.effective.target
+    back = target is not None and known.get(before.effective_revision, 0) > target.sequence
+    reason, verb = ("RollbackStarted", "Rolling back") if back else ("ReleaseStarted", "Releasing")
+    return [
+        Emit(
+            "Normal",
+            reason,
+            f"{verb} from {before.effective_version} (revision {before.effective_revision}) to {what}.",
+        )
+    ]
+
+
+def _condition(
+    before: LLMDeploymentStatus, after: LLMDeploymentStatus, kind: str, *, bad_when: str, quiet: set[str] | None = None
+) -> list[Emit]:
+    """When a condition turned, or is bad for another reason than before. Good from the start is no news but for Ready."""
+    old, new = find_condition(before.conditions, kind), find_condition(after.conditions, kind)
+    if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+        return []
+    if new.status == bad_when:
+        return [] if new.reason in (quiet or set()) else [Emit("Warning", new.reason, new.message)]
+    if new.status == "True" and (kind == "Ready" or _was_bad(old, bad_when)):
+        return [Emit("Normal", "Ready" if kind == "Ready" else kind, new.message)]
+    return []
+
+
+def _was_bad(old: Condition | None, bad_when: str) -> bool:
+    return old is not None and old.status == bad_when
+
+
+def _fields(before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> list[Emit]:
+    old, new = find_condition(before.conditions, "SpecHonoured"), find_condition(after.conditions, "SpecHonoured")
+    if new is None or new.status == "True" or (old is not None and old.message == new.message):
+        return []
+    return [Emit("Warning", new.reason, new.message)]
+
+
+def _pin(before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> list[Emit]:
+    if before.pinned == after.pinned:
+        return []
+    pinned = find_condition(after.conditions, "Pinned")
+    if pinned is not None:
+        return [Emit("Warning" if pinned.status == "False" else "Normal", "Pinned", pinned.message)]
+    return [Emit("Normal", "Unpinned", f"The spec decides again: {after.effective_version}.")]

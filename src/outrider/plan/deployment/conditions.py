@@ -1,0 +1,220 @@
+"""The conditions of an LLMDeployment. Each is one function; the first reason that applies decides.
+
+Reasons are an interface: scripts and alerts match them. The table in `tests/plan` has every one.
+"""
+
+from outrider.api.capabilities import NOT_ACTED_ON, covering_line
+from outrider.api.meta import Condition, ConditionStatus
+from outrider.plan.deployment.capacity import are, count
+from outrider.plan.deployment.effective import previous_stable
+from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.snapshot import PodView
+
+
+def all_conditions(facts: Facts) -> tuple[Condition, ...]:
+    generation = facts.snapshot.deployment.metadata.generation
+    made = [
+        ready(facts),
+        progressing(facts),
+        available(facts),
+        spec_valid(facts),
+        spec_honoured(facts),
+        capacity_available(facts),
+        synthetic_healthy(facts),
+        pinned(facts),
+        rollback_ready(facts),
+    ]
+    return tuple(
+        Condition(type=kind, status=status, reason=reason, message=message, observed_generation=generation)
+        for kind, status, reason, message in (one for one in made if one is not None)
+    )
+
+
+Made = tuple[str, ConditionStatus, str, str]
+"""(type, status, reason, message)"""
+
+
+def ready(facts: Facts) -> Made:
+    """True only when every wanted replica runs the effective revision, nothing else serves, and each of them answered a
+    real request a moment ago."""
+    kind, rollout, answers = "Ready", facts.rollout, facts.answers
+    if facts.effective.hold is not None:
+        return kind, "False", facts.effective.hold.reason, facts.effective.hold.message
+    if rollout.wanted == 0:
+        return kind, "False", "Suspended", "No replica is wanted (spec.replicas or spec.autoscaling.minReplicas is 0)."
+    if rollout.broken:
+        return kind, "False", "PodsFailing", _broken(rollout.broken)
+    if facts.capacity.available is False:
+        return kind, "False", facts.capacity.reason, facts.capacity.message
+    if not rollout.complete:
+        return kind, "False", "Degraded" if facts.settled_before else "RollingOut", _how_far(facts)
+    if answers.failing:
+        return kind, "False", "SyntheticCheckFailed", _failing(answers.failing)
+    if answers.unknown and not (answers.just_started and facts.was_ready):
+        return kind, "False", "AwaitingAnswer", _unanswered(facts)
+    message = f"{count(rollout.wanted, 'replica')} of {facts.version} (revision {rollout.revision}) {'serves' if rollout.wanted == 1 else 'serve'}."
+    return kind, "True", "Serving", message
+
+
+def progressing(facts: Facts) -> Made:
+    """True while something is under way; False when it is done, or cannot go on by itself."""
+    kind, rollout = "Progressing", facts.rollout
+    if facts.effective.hold is not None:
+        return kind, "False", facts.effective.hold.reason, facts.effective.hold.message
+    if rollout.wanted == 0 and not rollout.updated and not rollout.old:
+        return kind, "False", "Suspended", "No replica is wanted."
+    if rollout.complete:
+        if facts.answers.unknown and not (facts.answers.just_started and facts.was_ready):
+            return kind, "True", "AwaitingAnswer", _unanswered(facts)
+        return kind, "False", "RolledOut", f"{facts.version} (revision {rollout.revision}) is rolled out."
+    if rollout.broken:
+        return kind, "False", "PodsFailing", _broken(rollout.broken)
+    if facts.capacity.available is False:
+        return kind, "False", _room_reason(facts), _room_message(facts)
+    if rollout.deadline_exceeded:
+        return kind, "False", "ProgressDeadlineExceeded", f"The rollout has stood still for too long: {_how_far(facts)}"
+    return kind, "True", "RollingBack" if facts.going_back else "RollingOut", _how_far(facts)
+
+
+def _room_reason(facts: Facts) -> str:
+    return "SurgeNeedsRoom" if _surge_is_stuck(facts) else facts.capacity.reason
+
+
+def _surge_is_stuck(facts: Facts) -> bool:
+    return bool(facts.rollout.old) and facts.wish.max_unavailable == 0
+
+
+def _room_message(facts: Facts) -> str:
+    if not _surge_is_stuck(facts):
+        return facts.capacity.message
+    return (
+        f"A new replica has to be ready before an old one goes, and there is no room for it. {facts.capacity.message} "
+        "Or let the rollout replace replicas in place, with less capacity while it lasts: "
+        "spec.deployment.rollingUpdate {maxUnavailable: 1, maxSurge: 0}."
+    )
+
+
+def available(facts: Facts) -> Made:
+    """Whether anything can answer requests, whatever its revision."""
+    serving = facts.rollout.serving
+    if not serving:
+        return "Available", "False", "NothingServes", "No pod is ready to answer requests."
+    versions = ", ".join(sorted({pod.version or pod.revision for pod in serving}))
+    return "Available", "True", "PodsServe", f"{count(len(serving), 'pod')} can answer requests ({versions})."
+
+
+def spec_valid(facts: Facts) -> Made:
+    parsed = facts.snapshot.parsed
+    if parsed.errors:
+        found = "; ".join(str(error) for error in parsed.errors)
+        return "SpecValid", "False", "InvalidSpec", f"{count(len(parsed.errors), 'error')}, nothing is changed: {found}"
+    if parsed.warnings:
+        return "SpecValid", "True", "ValidWithWarnings", "; ".join(parsed.warnings)
+    return "SpecValid", "True", "Valid", "The spec is valid."
+
+
+def spec_honoured(facts: Facts) -> Made:
+    """Names every field that does not do what it says. Nothing is dropped in silence."""
+    parsed, parts, reasons = facts.snapshot.parsed, [], []
+    if parsed.ignored:
+        reasons.append("FieldsIgnored")
+        parts.append(f"unknown to this version: {', '.join(parsed.ignored)}")
+    if parsed.not_acted_on:
+        reasons.append("FieldsNotActedOn")
+        parts.append(
+            f"known, but not acted on by this version: {', '.join(_with_reason(path) for path in parsed.not_acted_on)}"
+        )
+    if facts.notes:
+        reasons.append("FieldsLimited")
+        parts.extend(facts.notes)
+    if not parts:
+        return "SpecHonoured", "True", "AllFields", "Every field has its effect."
+    return "SpecHonoured", "False", reasons[0], "; ".join(parts)
+
+
+def _with_reason(path: str) -> str:
+    line = covering_line(path)
+    return f"{path} ({NOT_ACTED_ON[line]})" if line is not None else path
+
+
+def capacity_available(facts: Facts) -> Made:
+    verdict = facts.capacity
+    status: ConditionStatus = "Unknown" if verdict.available is None else "True" if verdict.available else "False"
+    return "CapacityAvailable", status, verdict.reason, verdict.message
+
+
+def synthetic_healthy(facts: Facts) -> Made:
+    """What real requests to the pods of the effective revision say, whether or not the rollout is complete."""
+    kind, answers = "SyntheticHealthy", facts.answers
+    if answers.failing:
+        return kind, "False", "SyntheticCheckFailed", _failing(answers.failing)
+    if answers.faltering:
+        return kind, "False", "SyntheticCheckFaltering", _failing(answers.faltering)
+    if not facts.rollout.ready:
+        return kind, "Unknown", "NoReadyPods", "No pod of the effective revision is ready to be asked."
+    if answers.unknown and not (answers.just_started and facts.was_ready):
+        return kind, "Unknown", "AwaitingAnswer", _unanswered(facts)
+    return kind, "True", "Answering", "Every ready pod answered a real request."
+
+
+def pinned(facts: Facts) -> Made | None:
+    pin, effective = facts.snapshot.pin, facts.effective
+    if pin is None:
+        return None
+    who = f" by {pin.spec.created_by}" if pin.spec.created_by else ""
+    why = f" ({pin.spec.reason})" if pin.spec.reason else ""
+    if effective.hold is not None:
+        return (
+            "Pinned",
+            "False",
+            effective.hold.reason,
+            f"The pin{who}{why} cannot take effect: {effective.hold.message}",
+        )
+    wanted = effective.desired.version if effective.desired is not None else "what cannot be read"
+    message = f"Held on {facts.version} (revision {facts.rollout.revision}){who}{why}; the spec asks for {wanted}. `outrider unpin` resumes the spec."
+    return "Pinned", "True", "VersionPin", message
+
+
+def rollback_ready(facts: Facts) -> Made:
+    target = previous_stable(facts.snapshot, facts.rollout.revision)
+    if target is None:
+        return "RollbackReady", "False", "NoPreviousStableVersion", "No other version has served yet."
+    return (
+        "RollbackReady",
+        "True",
+        "Cold",
+        f"{target.spec.version} (revision {target.spec.hash}) has served; its pods would start anew and load the model.",
+    )
+
+
+def _how_far(facts: Facts) -> str:
+    rollout = facts.rollout
+    if not rollout.applied:
+        return f"{facts.version} (revision {rollout.revision}) is about to be rolled out."
+    text = f"{len(rollout.ready)} of {count(rollout.wanted, 'replica')} of {facts.version} (revision {rollout.revision}) {are(len(rollout.ready))} ready"
+    if rollout.old:
+        others = ", ".join(sorted({pod.version or pod.revision for pod in rollout.old}))
+        text += f"; {count(len(rollout.old), 'pod')} of {others} {are(len(rollout.old))} still there"
+    return text + "."
+
+
+def _unanswered(facts: Facts) -> str:
+    names = ", ".join(pod.name for pod in facts.answers.unknown)
+    return (
+        f"Ready, but no real request has been answered within {facts.snapshot.config.probe_freshness:.0f} s by {names}."
+    )
+
+
+def _failing(pods: tuple[PodView, ...]) -> str:
+    return (
+        "Real requests fail: "
+        + "; ".join(f"{pod.name}: {pod.probe.message if pod.probe else ''}" for pod in pods)
+        + "."
+    )
+
+
+def _broken(pods: tuple[PodView, ...]) -> str:
+    first = pods[0]
+    more = f" ({count(len(pods), 'pod')} in all)" if len(pods) > 1 else ""
+    why = f": {first.waiting_message}" if first.waiting_message else ""
+    return f"{first.name} does not start: {first.waiting}{why}{more}. See `outrider logs` of that pod."

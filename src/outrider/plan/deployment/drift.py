@@ -1,0 +1,97 @@
+"""Whether an object has to be applied: because what is wanted changed, or because somebody changed what was applied."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from outrider.api.quantity import Quantity
+from outrider.plan.deployment.observed import BackendView, BudgetView, ChildView, RouteView, ServiceView, WorkloadView
+from outrider.plan.deployment.render import Body, signature
+
+NOT_THERE = "it does not exist"
+CHANGED = "what is wanted has changed"
+
+
+def workload(body: Body, seen: WorkloadView | None) -> str | None:
+    """Why the Deployment has to be applied; None when it has not."""
+    why = _general(body, seen)
+    if why is not None or seen is None:
+        return why
+    spec = body["spec"]
+    if seen.spec_replicas != spec["replicas"]:
+        return f"somebody set replicas to {seen.spec_replicas} instead of {spec['replicas']}"
+    where = difference(spec["template"], seen.template)
+    return f"somebody changed the pod template: {where}" if where else None
+
+
+def service(body: Body, seen: ServiceView | None) -> str | None:
+    why = _general(body, seen)
+    if why is not None or seen is None:
+        return why
+    if seen.selector != body["spec"]["selector"]:
+        return f"somebody changed the selector to {_pairs(seen.selector)}"
+    ports = tuple((port["name"], port["port"], str(port["targetPort"])) for port in body["spec"]["ports"])
+    return "somebody changed the ports" if seen.ports != ports else None
+
+
+def route(body: Body, seen: RouteView | None) -> str | None:
+    why = _general(body, seen)
+    if why is not None or seen is None:
+        return why
+    spec = body["spec"]
+    refs = spec["rules"][0]["backendRefs"]
+    if seen.backends != tuple(BackendView(name=ref["name"], port=ref["port"], weight=ref["weight"]) for ref in refs):
+        return "somebody changed the backends or their weights"
+    return "somebody changed the hostnames" if list(seen.hostnames) != spec["hostnames"] else None
+
+
+def budget(body: Body, seen: BudgetView | None) -> str | None:
+    why = _general(body, seen)
+    if why is not None or seen is None:
+        return why
+    spec = body["spec"]
+    wanted = (spec.get("minAvailable"), spec.get("maxUnavailable"))
+    return "somebody changed the budget" if (seen.min_available, seen.max_unavailable) != wanted else None
+
+
+def _general(body: Body, seen: ChildView | None) -> str | None:
+    if seen is None:
+        return NOT_THERE
+    return CHANGED if seen.applied_hash != signature(body) else None
+
+
+def _pairs(selector: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or "nothing"
+
+
+def difference(wanted: Any, seen: Any, path: str = "") -> str | None:
+    """The first path at which `seen` lacks or contradicts something of `wanted`; None when all of it is there.
+
+    What the API server adds (defaults) does not count, nor how it writes a quantity, nor an empty value that it drops.
+    A list counts as a whole: one entry more or less is a difference.
+    """
+    if isinstance(wanted, Mapping):
+        if not isinstance(seen, Mapping):
+            return None if not wanted and seen is None else path or "."
+        found = (difference(value, seen.get(key), f"{path}.{key}" if path else key) for key, value in wanted.items())
+        return next((where for where in found if where), None)
+    if isinstance(wanted, list | tuple):
+        if not wanted and seen is None:
+            return None
+        if not isinstance(seen, list | tuple) or len(seen) != len(wanted):
+            return path
+        found = (
+            difference(one, other, f"{path}[{at}]") for at, (one, other) in enumerate(zip(wanted, seen, strict=True))
+        )
+        return next((where for where in found if where), None)
+    return None if _same(wanted, seen) else path
+
+
+def _same(wanted: Any, seen: Any) -> bool:
+    if wanted == seen or (seen is None and wanted in (None, "", 0, False)):
+        return True
+    if isinstance(wanted, bool) or isinstance(seen, bool) or wanted is None or seen is None:
+        return False
+    try:
+        return Quantity.from_json(wanted) == Quantity.from_json(seen)
+    except ValueError:
+        return False

@@ -1,0 +1,140 @@
+"""The objects that serve one revision: Deployment, Service, HTTPRoute and PodDisruptionBudget, as bodies to apply.
+
+Every body is all that Outrider wants of the object: server-side apply takes back what it once set and no longer names.
+"""
+
+from typing import Any
+
+from outrider.api import labels
+from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.modelrevision import ModelRevisionSpec
+from outrider.api.names import label_value
+from outrider.api.spec import LLMDeploymentSpec
+from outrider.plan.deployment.observed import APPLIED_HASH
+from outrider.plan.deployment.pod import pod_template
+from outrider.plan.deployment.revision import content_hash, owner_reference
+from outrider.plan.deployment.snapshot import PlanConfig
+
+Body = dict[str, Any]
+
+
+def selector(name: str) -> dict[str, str]:
+    """Selects all pods of an LLMDeployment, whatever their revision. Selectors are immutable, so it names nothing else."""
+    return {labels.DEPLOYMENT: label_value(name)}
+
+
+def selector_text(name: str) -> str:
+    return ",".join(f"{key}={value}" for key, value in selector(name).items())
+
+
+def deployment_body(
+    owner: LLMDeployment, spec: LLMDeploymentSpec, revision: ModelRevisionSpec, config: PlanConfig
+) -> Body:
+    """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works."""
+    name = owner.metadata.name
+    body = _object("apps/v1", "Deployment", owner, name)
+    body["spec"] = {
+        "replicas": spec.desired_replicas,
+        "selector": {"matchLabels": selector(name)},
+        "strategy": strategy(spec),
+        "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
+        "revisionHistoryLimit": 2,
+        "template": pod_template(name, spec, revision, config),
+    }
+    return _signed(body)
+
+
+def strategy(spec: LLMDeploymentSpec) -> Body:
+    """Rolling, whatever the spec's strategy: `SpecHonoured` reports the others (api/capabilities.py)."""
+    rolling = spec.deployment.rolling_update
+    return {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": rolling.max_surge, "maxUnavailable": rolling.max_unavailable},
+    }
+
+
+def service_body(owner: LLMDeployment, service_name: str) -> Body:
+    """The Service: `http` for requests, `metrics` for the SRE guide's ServiceMonitor, both the engine's one port."""
+    body = _object("v1", "Service", owner, service_name)
+    body["spec"] = {
+        "selector": selector(owner.metadata.name),
+        "ports": [
+            {
+                "name": labels.HTTP_PORT_NAME,
+                "port": labels.HTTP_PORT,
+                "targetPort": labels.HTTP_PORT_NAME,
+                "protocol": "TCP",
+            },
+            {
+                "name": labels.METRICS_PORT_NAME,
+                "port": labels.METRICS_PORT,
+                "targetPort": labels.HTTP_PORT_NAME,
+                "protocol": "TCP",
+            },
+        ],
+    }
+    return _signed(body)
+
+
+def hostnames(namespace: str, name: str, service_name: str) -> list[str]:
+    """The names that clients inside the cluster may use; with dots too, as the SRE guide does."""
+    return list(
+        dict.fromkeys(
+            f"{host}.{namespace}{suffix}"
+            for host in (service_name, name)
+            for suffix in ("", ".svc", ".svc.cluster.local")
+        )
+    )
+
+
+def route_body(owner: LLMDeployment, service_name: str, config: PlanConfig) -> Body:
+    """The HTTPRoute: all traffic to the one Service."""
+    meta = owner.metadata
+    body = _object("gateway.networking.k8s.io/v1", "HTTPRoute", owner, service_name)
+    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": config.gateway_name}
+    if config.gateway_namespace:
+        parent["namespace"] = config.gateway_namespace
+    backend = {"group": "", "kind": "Service", "name": service_name, "port": labels.HTTP_PORT, "weight": 1}
+    body["spec"] = {
+        "parentRefs": [parent],
+        "hostnames": hostnames(meta.namespace, meta.name, service_name),
+        "rules": [{"backendRefs": [backend]}],
+    }
+    return _signed(body)
+
+
+def budget_body(owner: LLMDeployment, spec: LLMDeploymentSpec) -> Body:
+    """The PodDisruptionBudget: how much a drain may take at once."""
+    name = owner.metadata.name
+    body = _object("policy/v1", "PodDisruptionBudget", owner, name)
+    body["spec"] = {"selector": {"matchLabels": selector(name)}, **spec.disruption_budget}
+    return _signed(body)
+
+
+def _object(api_version: str, kind: str, owner: LLMDeployment, name: str) -> Body:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": owner.metadata.namespace,
+            "labels": {
+                labels.NAME: labels.NAME_VALUE,
+                labels.INSTANCE: label_value(owner.metadata.name),
+                labels.MANAGED_BY: labels.MANAGED_BY_VALUE,
+                labels.DEPLOYMENT: label_value(owner.metadata.name),
+            },
+            "annotations": {},
+            "ownerReferences": [owner_reference(owner)],
+        },
+    }
+
+
+def _signed(body: Body) -> Body:
+    """With the hash of its own content, by which a later look knows that it was applied just so."""
+    body["metadata"]["annotations"] = {APPLIED_HASH: content_hash(body)[:16]}
+    return body
+
+
+def signature(body: Body) -> str:
+    return str(body["metadata"]["annotations"][APPLIED_HASH])

@@ -1,0 +1,138 @@
+"""How far the effective revision has come: replicas, pods and answers, as observed, judged for one revision only.
+
+A pod of another revision never counts: that is how others came to report success while the old pods still served.
+"""
+
+import msgspec
+
+from outrider.api.meta import Instant, find_condition
+from outrider.plan.deployment.snapshot import PodView, Snapshot
+
+CRASH_REASONS = frozenset(
+    {"CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError"}
+)
+IMAGE_REASONS = frozenset(
+    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageNotAvailable"}
+)
+"""Waiting reasons of the kubelet that do not go away by waiting."""
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """Counts of pods, those that are ending or have ended left out."""
+
+    revision: str
+    wanted: int
+    applied: bool
+    """The Deployment is as it should be, and its controller has seen it."""
+    settled: bool
+    """The Deployment's own count: every replica is up to date and ready, and there are no others."""
+    updated: tuple[PodView, ...] = ()
+    """Pods of the revision."""
+    old: tuple[PodView, ...] = ()
+    """Pods of other revisions."""
+    deadline_exceeded: bool = False
+
+    @property
+    def ready(self) -> tuple[PodView, ...]:
+        return tuple(pod for pod in self.updated if pod.ready)
+
+    @property
+    def old_ready(self) -> tuple[PodView, ...]:
+        return tuple(pod for pod in self.old if pod.ready)
+
+    @property
+    def serving(self) -> tuple[PodView, ...]:
+        """Pods that may answer a request now."""
+        return (*self.ready, *self.old_ready)
+
+    @property
+    def unplaced(self) -> int:
+        """Replicas of the revision that have no node yet."""
+        placed = sum(1 for pod in self.updated if pod.node)
+        waiting = sum(1 for pod in self.updated if not pod.node)
+        return max(waiting, 0 if self.old else self.wanted - placed)
+
+    @property
+    def broken(self) -> tuple[PodView, ...]:
+        """Pods of the revision that will not become ready by waiting."""
+        return tuple(pod for pod in self.updated if pod.waiting in CRASH_REASONS or pod.waiting in IMAGE_REASONS)
+
+    @property
+    def complete(self) -> bool:
+        """All wanted replicas run the revision and are ready, and nothing else serves."""
+        return (
+            self.applied and self.settled and len(self.updated) == len(self.ready) == self.wanted and not self.old_ready
+        )
+
+
+def observe(snapshot: Snapshot, revision: str, wanted: int, *, pending_write: bool) -> Rollout:
+    """The rollout of `revision`. `pending_write`: the Deployment is not yet what it should be."""
+    alive = tuple(pod for pod in snapshot.pods if not pod.terminating and not pod.finished)
+    workload = snapshot.workload
+    seen = workload is not None and workload.observed_generation >= workload.generation
+    settled = (
+        workload is not None
+        and workload.replicas
+        == workload.updated_replicas
+        == workload.ready_replicas
+        == workload.spec_replicas
+        == wanted
+    )
+    progressing = find_condition(workload.conditions, "Progressing") if workload is not None else None
+    return Rollout(
+        revision=revision,
+        wanted=wanted,
+        applied=seen and not pending_write,
+        settled=settled,
+        updated=tuple(pod for pod in alive if pod.revision == revision),
+        old=tuple(pod for pod in alive if pod.revision != revision),
+        deadline_exceeded=seen and progressing is not None and progressing.reason == "ProgressDeadlineExceeded",
+    )
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """What the real requests to the ready pods of the revision said."""
+
+    good: tuple[PodView, ...] = ()
+    """Answered well within the freshness window."""
+    failing: tuple[PodView, ...] = ()
+    """The last request failed, and none was answered well within the window."""
+    unknown: tuple[PodView, ...] = ()
+    """Not asked yet, or the answer is too old to mean anything."""
+    faltering: tuple[PodView, ...] = ()
+    """Among the good: the last request failed, an earlier one within the window did not."""
+    just_started: bool = False
+    """Whoever asks has begun to do so within the window (or does not ask at all): unknown is no news."""
+
+
+def answers(snapshot: Snapshot, rollout: Rollout, now: Instant) -> Answers:
+    window = snapshot.config.probe_freshness
+    good, failing, unknown, faltering = [], [], [], []
+    for pod in rollout.ready:
+        probe = pod.probe
+        if probe is None or now - probe.at > window:
+            unknown.append(pod)
+        elif probe.ok or (probe.last_success is not None and now - probe.last_success <= window):
+            good.append(pod)
+            if not probe.ok:
+                faltering.append(pod)
+        else:
+            failing.append(pod)
+    since = snapshot.probing_since
+    return Answers(
+        good=tuple(good),
+        failing=tuple(failing),
+        unknown=tuple(unknown),
+        faltering=tuple(faltering),
+        just_started=since is None or now - since <= window,
+    )
+
+
+def next_staleness(rollout: Rollout, now: Instant, window: float) -> Instant | None:
+    """When the first answer that counts now will be too old to count."""
+    times = [
+        pod.probe.last_success + window
+        for pod in rollout.ready
+        if pod.probe is not None and pod.probe.last_success is not None and pod.probe.last_success + window > now
+    ]
+    return min(times, default=None)

@@ -1,0 +1,149 @@
+"""Everything that a decision about one LLMDeployment depends on, frozen.
+
+What nobody knows is `None`, and the decisions treat it as unknown: never as zero, never as healthy.
+"""
+
+import msgspec
+
+from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.meta import Instant
+from outrider.api.modelrevision import ModelRevision
+from outrider.api.parse import Parsed
+from outrider.api.versionpin import VersionPin
+from outrider.plan.deployment.observed import BudgetView, RouteView, ServiceView, WorkloadView
+
+
+class ProbeView(msgspec.Struct, frozen=True):
+    """What the real requests to one pod said: probes of the model server, not of the kubelet."""
+
+    ok: bool
+    """Whether the last request was answered as it should be."""
+    at: Instant
+    """When the last request ended."""
+    last_success: Instant | None = None
+    message: str = ""
+    """Why the last request failed; empty when it did not."""
+
+
+class PodView(msgspec.Struct, frozen=True):
+    """One pod of the deployment."""
+
+    name: str
+    revision: str = ""
+    """Hash of the ModelRevision that it runs."""
+    version: str = ""
+    ready: bool = False
+    """Ready as the kubelet says, and not being deleted."""
+    terminating: bool = False
+    node: str = ""
+    """Empty until it is scheduled."""
+    gpus: int = 0
+    restarts: int = 0
+    waiting: str = ""
+    """Why a container of it does not run: CrashLoopBackOff, ImagePullBackOff ..., else empty."""
+    waiting_message: str = ""
+    unschedulable: str = ""
+    """The scheduler's message when it found no node, else empty."""
+    created: Instant | None = None
+    finished: bool = False
+    """Succeeded or Failed: it holds no GPU and never runs again."""
+    probe: ProbeView | None = None
+
+
+class Measurements(msgspec.Struct, frozen=True):
+    """What the pods' counters said over the last few minutes; None where there was no traffic or no fresh sample."""
+
+    latency_p95: float | None = None
+    """End-to-end seconds of a request, 95th percentile."""
+    error_rate: float | None = None
+    """Share of requests that failed, 0 to 1."""
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    name: str
+    gpus: int
+    """Allocatable."""
+    used: int
+    """Held by pods bound to it that have not finished, whoever owns them."""
+    schedulable: bool
+    """Ready, not cordoned, and without a taint that GPU pods do not tolerate."""
+    product: str = ""
+
+    @property
+    def free(self) -> int:
+        return max(0, self.gpus - self.used) if self.schedulable else 0
+
+
+class GpuHolder(msgspec.Struct, frozen=True):
+    """Who holds GPUs: an LLMDeployment, or a pod that belongs to none."""
+
+    namespace: str
+    name: str
+    replicas: int
+    """Pods on a node, those that are being deleted included."""
+    gpus: int
+    """Of all of them together."""
+    terminating_gpus: int = 0
+    is_deployment: bool = True
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """The cluster's GPUs."""
+
+    nodes: tuple[NodeView, ...] = ()
+    """Nodes that have, or ought to have, GPUs; by name."""
+    holders: tuple[GpuHolder, ...] = ()
+    """Greatest first."""
+
+
+class PlanConfig(msgspec.Struct, frozen=True):
+    """What the operator's configuration decides about plans."""
+
+    engine_image: str = "vllm/vllm-openai:v0.32.0"
+    gateway_name: str = ""
+    """Gateway that HTTPRoutes attach to; empty: no gateway, no routes."""
+    gateway_namespace: str = ""
+    base_url: str = ""
+    """With it `status.url` is `BASE_URL/NAMESPACE/SERVICE`: the address that people outside can use."""
+    drain_seconds: int = 15
+    """How long a pod that leaves the endpoints still takes requests that were on their way (llm-d's preStop value)."""
+    shutdown_seconds: int = 45
+    """`--shutdown-timeout` of the engine: how long requests in flight may take to end (llm-d's value)."""
+    probe_freshness: float = 60.0
+    """Seconds after which an answer to a probe says nothing about now."""
+    history_limit: int = 10
+    """ModelRevisions kept besides those in use."""
+    gpu_price_per_hour: float | None = None
+    """Of one GPU, in dollars, where node labels and the catalogue do not say."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    deployment: LLMDeployment
+    parsed: Parsed
+    revisions: tuple[ModelRevision, ...] = ()
+    pin: VersionPin | None = None
+    workload: WorkloadView | None = None
+    service: ServiceView | None = None
+    route: RouteView | None = None
+    budget: BudgetView | None = None
+    pods: tuple[PodView, ...] = ()
+    measurements: Measurements | None = None
+    capacity: Capacity | None = None
+    """None when nodes cannot be read."""
+    service_owners: dict[str, str] = {}
+    """Every Service name in the namespace, and the LLMDeployment that owns it; empty text for a Service that none owns."""
+    probing_since: Instant | None = None
+    """When this observer began to probe; None: it does not probe, and what was known before stands."""
+    config: PlanConfig = PlanConfig()
+
+    @property
+    def name(self) -> str:
+        return self.deployment.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.deployment.metadata.namespace

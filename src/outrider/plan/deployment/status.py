@@ -1,0 +1,178 @@
+"""The whole status of an LLMDeployment. Printed columns are never empty, and what is unknown says so."""
+
+from collections.abc import Callable
+
+from outrider.api.catalog import gpu_price
+from outrider.api.llmdeployment import NONE, UNKNOWN, HistoryEntry, LLMDeploymentStatus, Phase, RollbackStatus
+from outrider.api.meta import Condition, find_condition, merge_conditions
+from outrider.plan.deployment.conditions import all_conditions
+from outrider.plan.deployment.effective import previous_stable
+from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.render import selector_text
+from outrider.plan.deployment.states import stable
+
+STEADY_SHARE = 0.1
+"""A measured column is rewritten when the value has moved by more than a tenth: a status is no time series."""
+
+
+def make_status(facts: Facts) -> LLMDeploymentStatus:
+    """What the status should be now. It equals the stored one when nothing worth saying has changed."""
+    snapshot, rollout = facts.snapshot, facts.rollout
+    before = snapshot.deployment.status
+    conditions = merge_conditions(before.conditions, all_conditions(facts), facts.now)
+    steady = stable(snapshot, facts.states, rollout.revision)
+    desired = facts.effective.desired
+    return LLMDeploymentStatus(
+        observed_generation=snapshot.deployment.metadata.generation,
+        phase=phase(facts, conditions),
+        ready=f"{len(rollout.ready)}/{rollout.wanted}",
+        replicas=len(rollout.updated) + len(rollout.old),
+        ready_replicas=len(rollout.serving),
+        updated_replicas=len(rollout.updated),
+        available_replicas=snapshot.workload.available_replicas if snapshot.workload is not None else 0,
+        selector=selector_text(snapshot.name),
+        model=facts.wish.model or NONE,
+        stage=facts.wish.stage or NONE,
+        desired_version=desired.version if desired is not None else UNKNOWN,
+        effective_version=facts.version,
+        serving_version=",".join(sorted({pod.version or pod.revision for pod in rollout.serving})) or NONE,
+        stable_version=steady.spec.version if steady is not None else NONE,
+        desired_revision=desired.hash if desired is not None else "",
+        effective_revision=rollout.revision,
+        stable_revision=steady.spec.hash if steady is not None else "",
+        gpus=str(sum(pod.gpus for pod in snapshot.pods if pod.node and not pod.finished)),
+        latency_p95=latency(facts),
+        error_rate=error_rate(facts),
+        cost_per_hour=cost(facts),
+        url=url(facts),
+        service_name=facts.service_name,
+        pinned=snapshot.pin is not None and facts.effective.hold is None,
+        alias=facts.effective.alias,
+        rollback=rollback(facts),
+        history=history(facts),
+        ignored_fields=snapshot.parsed.reported,
+        conditions=conditions,
+    )
+
+
+def phase(facts: Facts, conditions: tuple[Condition, ...]) -> Phase:
+    """One word for people and for `awk`. Conditions say the rest."""
+    rollout, hold = facts.rollout, facts.effective.hold
+    ready = find_condition(conditions, "Ready")
+    serves = bool(rollout.serving)
+    if hold is not None:
+        return "Degraded" if serves else "Failed"
+    if rollout.wanted == 0:
+        return "Suspended"
+    if ready is not None and ready.status == "True":
+        desired = facts.effective.desired
+        return (
+            "RolledBack"
+            if facts.snapshot.pin is not None and desired is not None and desired.hash != rollout.revision
+            else "Ready"
+        )
+    if rollout.broken:
+        return "Degraded" if serves else "Failed"
+    if facts.capacity.available is False and not serves:
+        return "Pending"
+    if facts.settled_before:
+        return "Degraded" if serves and facts.answers.good else "Failed"
+    if rollout.complete and facts.answers.failing:
+        return "Degraded"
+    if rollout.deadline_exceeded:
+        return "Degraded" if serves else "Failed"
+    if facts.going_back:
+        return "RollingBack"
+    return "Progressing" if rollout.updated or serves else "Pending"
+
+
+def latency(facts: Facts) -> str:
+    measured = facts.snapshot.measurements
+    value = measured.latency_p95 if measured is not None else None
+    if value is None:
+        return UNKNOWN
+    text = f"{value * 1000:.0f}ms" if value < 10 else f"{value:.1f}s"
+    return _steady(facts.snapshot.deployment.status.latency_p95, text, value, _seconds)
+
+
+def _seconds(text: str) -> float | None:
+    number, scale = (text[:-2], 0.001) if text.endswith("ms") else (text[:-1], 1.0)
+    try:
+        return float(number) * scale
+    except ValueError:
+        return None
+
+
+def error_rate(facts: Facts) -> str:
+    measured = facts.snapshot.measurements
+    value = measured.error_rate if measured is not None else None
+    if value is None:
+        return UNKNOWN
+    return _steady(facts.snapshot.deployment.status.error_rate, f"{value * 100:.1f}%", value, _share)
+
+
+def _share(text: str) -> float | None:
+    try:
+        return float(text.removesuffix("%")) / 100
+    except ValueError:
+        return None
+
+
+def _steady(shown: str, text: str, value: float, read: Callable[[str], float | None]) -> str:
+    before = read(shown)
+    if before is None or (before == 0) != (value == 0):
+        return text
+    return shown if abs(value - before) <= STEADY_SHARE * before else text
+
+
+def cost(facts: Facts) -> str:
+    """GPUs on nodes times their price per hour; unknown as soon as one price is."""
+    snapshot = facts.snapshot
+    products = {node.name: node.product for node in snapshot.capacity.nodes} if snapshot.capacity is not None else {}
+    total = 0.0
+    for pod in snapshot.pods:
+        if not pod.node or pod.finished or not pod.gpus:
+            continue
+        known = gpu_price(products.get(pod.node, ""))
+        price = known.dollars_per_hour if known is not None else snapshot.config.gpu_price_per_hour
+        if price is None:
+            return UNKNOWN
+        total += pod.gpus * price
+    return f"${total:.2f}"
+
+
+def url(facts: Facts) -> str:
+    """Where requests go: through the gateway's outside address where it has one, else inside the cluster."""
+    snapshot = facts.snapshot
+    if not facts.service_name:
+        return NONE
+    if snapshot.config.base_url:
+        return f"{snapshot.config.base_url.rstrip('/')}/{snapshot.namespace}/{facts.service_name}"
+    return f"http://{facts.service_name}.{snapshot.namespace}:8080"
+
+
+def rollback(facts: Facts) -> RollbackStatus:
+    target = previous_stable(facts.snapshot, facts.rollout.revision)
+    if target is None:
+        return RollbackStatus(message="No other version has served yet.")
+    return RollbackStatus(
+        ready=True,
+        target=target.spec.version,
+        target_revision=target.spec.hash,
+        message="Cold: its pods would start anew and load the model.",
+    )
+
+
+def history(facts: Facts) -> tuple[HistoryEntry, ...]:
+    """The newest releases, newest first."""
+    newest = sorted(facts.snapshot.revisions, key=lambda one: one.spec.sequence, reverse=True)
+    return tuple(
+        HistoryEntry(
+            sequence=one.spec.sequence,
+            revision=one.spec.hash,
+            version=one.spec.version,
+            state=facts.states[one.spec.hash].state,
+            first_served_time=facts.states[one.spec.hash].first_served_time,
+        )
+        for one in newest[: facts.snapshot.config.history_limit]
+    )
