@@ -1,0 +1,149 @@
+"""The HTTP front door of the local world: watches routes and endpoints, serves what they say.
+
+Besides what it passes on, it answers under `/-/`, so that no path of a model server is shadowed:
+
+* `/-/metrics`: what it counts, in Prometheus' text format;
+* `/-/ready`: 200 once it knows all routes and endpoints, 503 before;
+* `/-/routes`: the routing table as JSON.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from outrider.kube.api import Api, EventType, Kind
+from outrider.kube.clock import Clock
+from outrider.kube.informer import Informer
+from outrider.kube.metadata import metadata_of
+from outrider.kube.objects import ENDPOINT_SLICE, HTTP_ROUTE, POD, SERVICE
+from outrider.kube.resources import LLM_DEPLOYMENT
+from outrider.local.gateway.answers import refusal
+from outrider.local.gateway.endpoints import PodMeta
+from outrider.local.gateway.matching import Route
+from outrider.local.gateway.metrics import GatewayMetrics
+from outrider.local.gateway.proxy import Proxy
+from outrider.local.gateway.routes import DeploymentName, RoutingTable
+
+T = TypeVar("T")
+
+HEADER_BYTES = 32 * 1024
+"""Of one header line of a request; a client that sends more gets 400."""
+RUNNER_OPTIONS: dict[str, Any] = {
+    "access_log": None,
+    "handle_signals": False,
+    "handler_cancellation": True,  # a client that goes away ends its request at the pod
+    "auto_decompress": False,  # bodies pass as they are
+    "max_line_size": HEADER_BYTES,
+    "max_field_size": HEADER_BYTES,
+}
+"""What `aiohttp.web.AppRunner` must be given to serve the gateway's application; `serving` does."""
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Gateway:
+    """Keeps the routing table up to date. `run` it for as long as `make_app`'s application is served."""
+
+    def __init__(self, api: Api, clock: Clock) -> None:
+        self.clock = clock
+        self.table = RoutingTable()
+        self.metrics = GatewayMetrics()
+        self.synced = asyncio.Event()
+        """Set once all that exists is in the routing table."""
+        table, endpoints = self.table, self.table.endpoints
+        self._informers = (
+            _follow(api, clock, HTTP_ROUTE.into(Route), table.put_route, lambda old: table.remove_route(_key(old))),
+            _follow(api, clock, SERVICE, table.put_service, lambda old: table.remove_service(_key(old))),
+            _follow(api, clock, ENDPOINT_SLICE, endpoints.put_slice, endpoints.remove_slice),
+            _follow(
+                api, clock, POD.into(PodMeta), endpoints.put_pod, lambda old: endpoints.remove_pod(old.metadata.uid)
+            ),
+            _follow(
+                api,
+                clock,
+                LLM_DEPLOYMENT.into(DeploymentName),
+                table.put_deployment,
+                lambda old: table.remove_deployment(_key(old)),
+            ),
+        )
+
+    async def run(self) -> None:
+        """Follow the objects until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers:
+                group.create_task(informer.run())
+            for informer in self._informers:
+                await informer.synced.wait()
+            self.synced.set()
+
+    def unsynced(self) -> list[str]:
+        """The kinds whose objects are not known yet."""
+        return [informer.kind.kind for informer in self._informers if not informer.synced.is_set()]
+
+
+def make_app(gateway: Gateway) -> web.Application:
+    """The gateway's HTTP application, to be run with `RUNNER_OPTIONS`."""
+    proxy = Proxy(gateway.table, gateway.metrics, gateway.clock)
+
+    async def opened(_: web.Application) -> AsyncIterator[None]:
+        async with proxy:
+            yield
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=gateway.metrics.text(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+    async def ready(_: web.Request) -> web.Response:
+        waiting = gateway.unsynced()
+        return web.json_response({"ready": not waiting, "waitingFor": waiting}, status=503 if waiting else 200)
+
+    async def routes(_: web.Request) -> web.Response:
+        return web.json_response({"routes": gateway.table.describe()})
+
+    async def everything_else(request: web.Request) -> web.StreamResponse:
+        if not gateway.synced.is_set():
+            kinds = ", ".join(gateway.unsynced())
+            return refusal(503, "starting", f"The gateway has just started and is still reading all {kinds} objects.")
+        return await proxy.handle(request)
+
+    app = web.Application()
+    app.cleanup_ctx.append(opened)
+    app.router.add_get("/-/metrics", metrics)
+    app.router.add_get("/-/ready", ready)
+    app.router.add_get("/-/routes", routes)
+    app.router.add_route("*", "/{path:.*}", everything_else)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serving(gateway: Gateway, listener: socket.socket, *, shutdown_seconds: float = 5.0) -> AsyncIterator[None]:
+    """Serve the gateway on a bound socket; at the end give requests in flight so many seconds to finish."""
+    runner = web.AppRunner(make_app(gateway), shutdown_timeout=shutdown_seconds, **RUNNER_OPTIONS)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _follow(
+    api: Api, clock: Clock, kind: Kind[T], put: Callable[[T], None], remove: Callable[[T], None]
+) -> Informer[T]:
+    """An informer that tells the routing table what is, and what is no more. Kinds may be missing from the cluster."""
+    informer = Informer(api, kind, clock, optional=True)
+
+    def handle(_: EventType, old: T | None, new: T | None) -> None:
+        if new is not None:
+            put(new)
+        elif old is not None:
+            remove(old)
+
+    informer.subscribe(handle)
+    return informer
+
+
+def _key(obj: object) -> str:
+    return metadata_of(obj).key
