@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import re
+import secrets
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,24 +36,20 @@ class AddressesExhaustedError(Exception):
 class AddressPool:
     """Hands out addresses to the pods of all kubelets of one process.
 
-    `seed` (the folder of the local world) chooses where in the network it begins, so that two worlds on one machine do
-    not meet. Addresses are handed out in order, so that one that just became free is not used again at once.
+    Without a `mode` it is own addresses where any of 127.0.0.0/8 can be bound (Linux), else ports (macOS). `seed`
+    chooses where in the network it begins, so that two worlds on one machine do not meet; without it, it is chosen at
+    random. Addresses are handed out in order, so that one that just became free is not used again at once.
     """
 
-    def __init__(self, mode: Mode = "own", *, network: str = NETWORK, seed: str = "") -> None:
-        self.mode = mode
+    def __init__(self, mode: Mode | None = None, *, network: str = NETWORK, seed: str = "") -> None:
+        self.mode: Mode = mode or _detect_mode()
         self._network = ipaddress.IPv4Network(network)
         self._leases: dict[str, Lease] = {}
         self._used: set[str] = set()
         # 2**8 neighbours per step keeps worlds apart; the first and last address of the network are left out.
         steps = max(1, self._network.num_addresses >> 8)
-        self._next = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) % steps << 8
-
-    @classmethod
-    def detect(cls, *, seed: str = "") -> "AddressPool":
-        """A pool of own addresses where any of 127.0.0.0/8 can be bound (Linux), else of ports (macOS)."""
-        probe = str(ipaddress.IPv4Network(NETWORK)[1])
-        return cls("own" if _can_listen(probe, 0) else "shared", seed=seed)
+        number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) if seed else secrets.randbits(32)
+        self._next = number % steps << 8
 
     def adopt(self, uid: str, address: str, ports: Mapping[int, int] | None = None) -> Lease:
         """Take note of what a pod of an earlier life already has."""
@@ -111,6 +108,10 @@ def rewrite_ports(argv: Sequence[str], ports: Mapping[int, int]) -> list[str]:
             word = f"{found[1] or ''}{ports[int(found[2])]}"
         out.append(word)
     return out
+
+
+def _detect_mode() -> Mode:
+    return "own" if _can_listen(str(ipaddress.IPv4Network(NETWORK)[1]), 0) else "shared"
 
 
 def _can_listen(address: str, port: int) -> bool:

@@ -100,6 +100,11 @@ class LocalImages:
         return simulator_settings(data, labels.get(MODEL, ""), labels.get(MODEL_VERSION, ""))
 
 
+def make_image_resolver(api: Api, *, engine: Engine = "simulator") -> ImageResolver:
+    """The local world's images: model servers by that engine."""
+    return LocalImages(api, engine=engine)
+
+
 def repository(image: str) -> str:
     """The last two parts of an image's name, without registry, tag and digest: `vllm/vllm-openai`."""
     name = image.partition("@")[0]
@@ -147,7 +152,8 @@ def simulator_settings(data: Mapping[str, str], model: str, version: str) -> dic
         try:
             value = yaml.safe_load(data[key])
         except yaml.YAMLError as error:
-            raise ConfigError(f'configmap "{SIMULATOR_CONFIG_MAP}" key {key}: not JSON or YAML: {error}') from None
+            where = f'configmap "{SIMULATOR_CONFIG_MAP}" key {key}'
+            raise ConfigError(f"{where}: not JSON or YAML: {error}") from None
         if value is not None and not isinstance(value, dict):
             raise ConfigError(
                 f'configmap "{SIMULATOR_CONFIG_MAP}" key {key}: must be an object such as {{error-rate: 0.1}}'
@@ -161,7 +167,7 @@ def _program(image: str, command: Sequence[str], args: Sequence[str]) -> Program
     if not command:
         raise ImageNotAvailable(
             f"image {image} cannot be run as a local process: the local world has no container engine. Give the "
-            f"container a `command` whose program is on this machine, use the image {MODEL_SERVER_IMAGE}, or use a cluster"
+            f"container a `command` whose program is on this machine, use image {MODEL_SERVER_IMAGE}, or use a cluster"
         )
     if shutil.which(command[0]) is None:
         raise ImageNotAvailable(

@@ -21,6 +21,10 @@ class PodRecord(msgspec.Struct, frozen=True, rename="camel"):
     namespace: str
     name: str
     uid: str
+    begun: float = 0.0
+    """When the node took the pod on, seconds since the epoch."""
+    containers: list[str] = []
+    restart_policy: str = "Always"
     address: str = ""
     host_ports: dict[int, int] = {}
     """Container port to port of this machine, where all pods share one address."""

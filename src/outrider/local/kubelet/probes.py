@@ -64,7 +64,7 @@ class ProbeState:
 class ContainerProbes:
     """Probes one run of a container until cancelled.
 
-    `changed()` is called whenever `state` has changed; `failed(kind, message)` for every failure that counts;
+    `changed()` is called whenever `state` has changed; `failed(message)` for every failure that counts;
     `unhealthy(kind, message)` when the container must be restarted.
     """
 
@@ -77,7 +77,7 @@ class ContainerProbes:
         *,
         until_ready: float,
         changed: Callable[[], None],
-        failed: Callable[[ProbeKind, str], None],
+        failed: Callable[[str], None],
         unhealthy: Callable[[ProbeKind, str], None],
         before: ProbeState | None = None,
     ) -> None:
@@ -132,7 +132,7 @@ class ContainerProbes:
         """Count an outcome and act on the verdict. Tells whether this probe is over."""
         decided = counter.record(outcome.ok)
         if not outcome.ok:
-            self._failed(kind, f"{kind.capitalize()} probe failed: {outcome.message}")
+            self._failed(f"{kind.capitalize()} probe failed: {outcome.message}")
         if not decided:
             return False
         if kind == "readiness":

@@ -86,8 +86,16 @@ def pod_status(view: PodView, now: Instant) -> Json:
 
 
 def changes(status: Mapping[str, Any], before: Mapping[str, Any]) -> Json:
-    """The part of `status` that `before` does not say already."""
-    return {key: value for key, value in status.items() if before.get(key) != value}
+    """The part of `status` that `before` does not say already. An API server may write null for what is left out."""
+    return {key: value for key, value in status.items() if _without_nulls(before.get(key)) != _without_nulls(value)}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value]
+    return value
 
 
 def pod_phase(view: PodView) -> str:
@@ -133,11 +141,11 @@ def _state(view: ContainerView) -> Json:
 
 
 def _terminated(ending: RunExit, container_id: str) -> Json:
+    # That we ended it ourselves ("Stopped") is our own note; the status has Kubernetes' words for it.
+    by_code = "Error" if ending.exit_code else "Completed"
     terminated: Json = {
         "exitCode": ending.exit_code,
-        "reason": "Error"
-        if ending.reason == "Stopped" and ending.exit_code
-        else ending.reason.replace("Stopped", "Completed"),
+        "reason": by_code if ending.reason == "Stopped" else ending.reason,
         "startedAt": format_time(ending.started_at),
         "finishedAt": format_time(ending.finished_at),
         "containerID": container_id,
@@ -169,7 +177,6 @@ def _conditions(view: PodView, phase: str, before: Sequence[Mapping[str, Any]], 
         condition: Json = {
             "type": kind,
             "status": value,
-            "lastProbeTime": None,
             "lastTransitionTime": old["lastTransitionTime"] if same else format_time(now),
         }
         condition |= {name: text for name, text in (("reason", reason), ("message", message)) if text}

@@ -1,0 +1,28 @@
+"""What all pods of one node share."""
+
+from dataclasses import dataclass
+
+from outrider.kube.api import Api
+from outrider.kube.clock import Clock
+from outrider.local.kubelet.addresses import AddressPool
+from outrider.local.kubelet.events import PodEvents
+from outrider.local.kubelet.gpus import GpuPool
+from outrider.local.kubelet.handlers import Handlers
+from outrider.local.kubelet.images import ImageResolver
+from outrider.local.kubelet.node import NodeConfig
+from outrider.local.kubelet.runtime import Runtime
+from outrider.local.kubelet.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    api: Api
+    clock: Clock
+    node: NodeConfig
+    settings: Settings
+    runtime: Runtime
+    images: ImageResolver
+    addresses: AddressPool
+    gpus: GpuPool
+    handlers: Handlers
+    events: PodEvents
