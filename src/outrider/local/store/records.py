@@ -1,0 +1,62 @@
+"""How an object is kept: as the JSON that goes over the wire, with what is looked at often beside it."""
+
+from typing import Any
+
+import msgspec
+
+from outrider.kube.api import Kind, Object
+from outrider.kube.selectors import SELECTABLE_FIELDS, field_value
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+
+def encode(value: Any) -> bytes:
+    return _encoder.encode(value)
+
+
+def decode(data: bytes) -> Any:
+    return _decoder.decode(data)
+
+
+def copy(value: Any) -> Any:
+    """The value as JSON would carry it. A round trip is several times faster than `copy.deepcopy`."""
+    return _decoder.decode(_encoder.encode(value))
+
+
+class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One version of an object. It never changes: a write makes a new record."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    """`metadata.resourceVersion` as a number."""
+    labels: dict[str, str]
+    fields: dict[str, str]
+    """The values that field selectors of this kind may ask for."""
+    data: bytes
+    """The whole object as JSON."""
+
+    def object(self) -> Object:
+        """The object, decoded afresh: the caller may change it."""
+        found: Object = _decoder.decode(self.data)
+        return found
+
+
+def make_record(kind: Kind[Any], obj: Object) -> Record:
+    """The record of an object whose metadata is complete."""
+    metadata = obj["metadata"]
+    name, namespace = metadata["name"], metadata.get("namespace", "")
+    fields = {path: field_value(obj, path) for path in SELECTABLE_FIELDS.get(kind.plural, ())}
+    fields["metadata.name"] = name
+    fields["metadata.namespace"] = namespace
+    return Record(
+        namespace=namespace,
+        name=name,
+        uid=metadata["uid"],
+        version=int(metadata["resourceVersion"]),
+        labels=metadata.get("labels") or {},
+        fields=fields,
+        data=encode(obj),
+    )
