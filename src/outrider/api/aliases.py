@@ -173,4 +173,5 @@ def _fold_model_name(folded: Folded) -> None:
         model["modelUri"] = f"hf://{known.repository}"
     elif "/" in model[key]:
         model["modelUri"] = f"hf://{model[key]}"
-    folded.written["spec.model.modelUri"] = "spec.model.name"
+    if "modelUri" in model:
+        folded.written["spec.model.modelUri"] = "spec.model.name"

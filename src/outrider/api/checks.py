@@ -7,14 +7,15 @@ Each rule is a small function from a readable spec to findings. It runs when eve
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from outrider.api import catalog, names
 from outrider.api.duration import Duration
-from outrider.api.errors import FieldError, required
+from outrider.api.errors import TYPE_INVALID, FieldError, required
 from outrider.api.labels import GPU_RESOURCE
 from outrider.api.money import Money
 from outrider.api.percentage import Percentage
-from outrider.api.spec import ENGINE_CONTAINER, LLMDeploymentSpec
+from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_operations import INDICATOR_UNITS
 from outrider.api.trigger import Trigger
 
@@ -102,6 +103,8 @@ def _gpus_for_parallelism(spec: LLMDeploymentSpec) -> Iterator[Finding]:
 
 
 def _weights_fit(spec: LLMDeploymentSpec) -> Iterator[Finding]:
+    if not spec.model.model_uri.location:
+        return
     gpus, weights = spec.resources.gpus, spec.model.weights_bytes
     if not gpus:
         yield f"spec.resources asks for no {GPU_RESOURCE}: the model will run on CPUs, far slower"
@@ -234,30 +237,41 @@ def _reserved_environment(spec: LLMDeploymentSpec) -> Iterator[Finding]:
 
 
 def _named_parts(spec: LLMDeploymentSpec) -> Iterator[Finding]:
-    for field, parts in (
-        ("volumes", spec.volumes),
-        ("volumeMounts", spec.volume_mounts),
-        ("containers", spec.containers),
-    ):
+    lists = (("volumes", spec.volumes), ("volumeMounts", spec.volume_mounts), ("containers", spec.containers))
+    for field, parts in lists:
         for at, part in enumerate(parts):
-            path = f"spec.{field}[{at}]"
             if not isinstance(part.get("name"), str) or not part["name"]:
-                yield required(f"{path}.name", "give it a name")
-            if field == "volumeMounts" and not isinstance(part.get("mountPath"), str):
-                yield required(f"{path}.mountPath", "say where to mount it")
-            if (
-                field == "containers"
-                and part.get("name") != ENGINE_CONTAINER
-                and not isinstance(part.get("image"), str)
-            ):
-                yield required(f"{path}.image", "say what to run")
+                yield required(f"spec.{field}[{at}].name", "give it a name")
+    for path, mount in _mounts(spec):
+        if not isinstance(mount.get("mountPath"), str) or not mount["mountPath"]:
+            yield required(f"{path}.mountPath", "say where to mount it")
+
+
+def _container_lists(spec: LLMDeploymentSpec) -> Iterator[Finding]:
+    for at, container in enumerate(spec.containers):
+        for field in ("env", "volumeMounts"):
+            items = container.get(field, ())
+            if not isinstance(items, list | tuple) or not all(isinstance(item, dict) for item in items):
+                yield FieldError(f"spec.containers[{at}].{field}", items, "must be a list of objects", TYPE_INVALID)
+
+
+def _mounts(spec: LLMDeploymentSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every volume mount of the pod with its path in the spec."""
+    for at, mount in enumerate(spec.volume_mounts):
+        yield f"spec.volumeMounts[{at}]", mount
+    for at, container in enumerate(spec.containers):
+        mounts = container.get("volumeMounts")
+        for index, mount in enumerate(mounts if isinstance(mounts, list) else ()):
+            if isinstance(mount, dict):
+                yield f"spec.containers[{at}].volumeMounts[{index}]", mount
 
 
 def _mounted_volumes(spec: LLMDeploymentSpec) -> Iterator[Finding]:
-    known = {volume.get("name") for volume in spec.volumes}
-    for at, mount in enumerate(spec.volume_mounts):
-        if isinstance(mount.get("name"), str) and mount["name"] not in known:
-            yield FieldError(f"spec.volumeMounts[{at}].name", mount["name"], "must be the name of one of spec.volumes")
+    known = {volume.get("name") for volume in spec.volumes if isinstance(volume.get("name"), str)}
+    for path, mount in _mounts(spec):
+        name = mount.get("name")
+        if isinstance(name, str) and name not in known:
+            yield FieldError(f"{path}.name", name, "must be the name of one of spec.volumes")
 
 
 def _label_values(spec: LLMDeploymentSpec) -> Iterator[Finding]:
@@ -298,7 +312,8 @@ CHECKS: tuple[Check, ...] = (
     Check(("spec.disruption",), _one_disruption_field),
     Check(("spec.runtime",), _reserved_environment),
     Check(("spec.volumes", "spec.volumeMounts", "spec.containers"), _named_parts),
-    Check(("spec.volumes", "spec.volumeMounts"), _mounted_volumes),
+    Check(("spec.containers",), _container_lists),
+    Check(("spec.volumes", "spec.volumeMounts", "spec.containers"), _mounted_volumes),
     Check(("spec.template", "spec.monitoring.labels", "spec.scheduling.nodeSelector"), _label_values),
     Check(("spec.security",), _user_of_non_root),
 )

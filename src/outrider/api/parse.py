@@ -12,10 +12,10 @@ from outrider.api.checks import run_checks
 from outrider.api.errors import ABSENT, NOT_SUPPORTED, TYPE_INVALID, FieldError, kind_of
 from outrider.api.labels import GPU_RESOURCE
 from outrider.api.quantity import Quantity
-from outrider.api.spec import LLMDeploymentSpec
+from outrider.api.spec import ENGINE_ADJUSTMENTS, LLMDeploymentSpec, adjusts_engine
 from outrider.api.spec_model import Model, Resources
 from outrider.api.spec_operations import INDICATOR_UNITS, Stage
-from outrider.api.walk import Findings, read_struct
+from outrider.api.walk import Findings, join, read_struct
 
 __all__ = ["Facts", "FieldError", "Parsed", "parse_spec", "stage_of_namespace"]
 
@@ -107,7 +107,7 @@ def parse_spec(
         spec=None if errors else spec,
         errors=errors,
         warnings=(*fact_warnings, *check_warnings),
-        ignored=tuple(folded.path_as_written(path) for path in findings.unknown if _is_unknown(path)),
+        ignored=(*_unknown_fields(findings, folded), *_unused_adjustments(spec, broken)),
         not_acted_on=_not_acted_on(spec, findings, folded),
         facts=facts,
         defaulted=defaulted,
@@ -150,8 +150,22 @@ def _refuse_unknown_indicators(findings: Findings) -> None:
     findings.unknown = [path for path in findings.unknown if not _TRIGGER_ENTRY.fullmatch(path)]
 
 
-def _is_unknown(path: str) -> bool:
-    return capabilities.covering_line(path) is None
+def _unknown_fields(findings: Findings, folded: aliases.Folded) -> tuple[str, ...]:
+    unknown = (path for path in findings.unknown if capabilities.covering_line(path) is None)
+    return tuple(folded.path_as_written(path) for path in unknown)
+
+
+def _unused_adjustments(spec: LLMDeploymentSpec, broken: set[str]) -> tuple[str, ...]:
+    """What a container without an image says about the engine beyond what Outrider takes from it."""
+    if any(path.startswith("spec.containers") for path in broken):
+        return ()
+    return tuple(
+        join(f"spec.containers[{at}]", key)
+        for at, container in enumerate(spec.containers)
+        if adjusts_engine(container)
+        for key in container
+        if key not in ENGINE_ADJUSTMENTS
+    )
 
 
 def _not_acted_on(spec: LLMDeploymentSpec, findings: Findings, folded: aliases.Folded) -> tuple[str, ...]:

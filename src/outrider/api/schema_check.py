@@ -113,10 +113,10 @@ def _has_type(schema: Schema, value: Any) -> bool:
     if wanted is None:
         return True
     if isinstance(value, bool):
-        return wanted == "boolean"
+        return bool(wanted == "boolean")
     if wanted == "integer" and isinstance(value, float):
-        return bool(value.is_integer())
-    return isinstance(value, _TYPES[str(wanted)])
+        return value.is_integer()
+    return isinstance(value, _TYPES[wanted])
 
 
 def _bound_problems(schema: Schema, value: Any) -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ class LLMDeploymentSpec(msgspec.Struct, frozen=True, rename="camel"):
     runtime: Runtime = Runtime()
     template: Template = Template()
     containers: tuple[AnyObject, ...] = ()
-    """Containers beside the engine; one named `model-server` only adds `env` and `volumeMounts` to the engine's."""
+    """Containers beside the engine. One without an image adds its `env` and `volumeMounts` to the engine's."""
     volumes: tuple[AnyObject, ...] = ()
     volume_mounts: tuple[AnyObject, ...] = ()
     image_pull_secrets: tuple[SecretReference, ...] = ()
@@ -98,7 +98,7 @@ class LLMDeploymentSpec(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def pod(self) -> PodSettings:
         """All that goes into the pods as it is."""
-        engine = [container for container in self.containers if container.get("name") == ENGINE_CONTAINER]
+        engine = [container for container in self.containers if adjusts_engine(container)]
         return PodSettings(
             env=tuple(msgspec.to_builtins(self.runtime.env)) + _collect(engine, "env"),
             volumes=self.volumes,
@@ -121,6 +121,13 @@ class LLMDeploymentSpec(msgspec.Struct, frozen=True, rename="camel"):
 
 ENGINE_CONTAINER = "model-server"
 """Name of the engine's container in every pod."""
+ENGINE_ADJUSTMENTS = ("name", "env", "volumeMounts")
+"""What a container without an image may say about the engine's."""
+
+
+def adjusts_engine(container: AnyObject) -> bool:
+    """Whether an entry of `containers` is about the engine's own container: it has its name, or no image to run."""
+    return container.get("name") == ENGINE_CONTAINER or not container.get("image")
 
 
 def _collect(containers: list[AnyObject], key: str) -> tuple[AnyObject, ...]:
