@@ -3,7 +3,7 @@
 from outrider.local.kubelet.addresses import AddressPool
 from outrider.local.kubelet.images import ImageNotAvailable, ImageResolver, Program, make_image_resolver
 from outrider.local.kubelet.kubelet import Kubelet, end_all_containers
-from outrider.local.kubelet.logs import LogOptions, LogSource, PodLogs
+from outrider.local.kubelet.logs import PodLogs
 from outrider.local.kubelet.node import NodeConfig
 from outrider.local.kubelet.settings import Settings
 
@@ -12,8 +12,6 @@ __all__ = [
     "ImageNotAvailable",
     "ImageResolver",
     "Kubelet",
-    "LogOptions",
-    "LogSource",
     "NodeConfig",
     "PodLogs",
     "Program",

@@ -1,45 +1,24 @@
 """Reading containers' output: tail, follow, previous, across the files into which the shim has cut it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from outrider.api.meta import Instant
 from outrider.kube.api import BadRequest, NotFound
 from outrider.kube.clock import Clock, SystemClock
 from outrider.local.kubelet.layout import PodFolder, PodRecord, pod_folders
 from outrider.local.kubelet.logfiles import LogFollower, LogPosition, tail_position
 from outrider.local.kubelet.runtime import RunExit, is_locked, read_exit
+from outrider.local.store.log_source import LogOptions
 
 FOLLOW_SECONDS = 0.1
 """How often a file that is followed is looked at again."""
 MESSAGE_BYTES = 2048
 MESSAGE_LINES = 80
 """How much of the log becomes the termination message, with terminationMessagePolicy FallbackToLogsOnError."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogOptions:
-    """As `kubectl logs` has them."""
-
-    follow: bool = False
-    previous: bool = False
-    timestamps: bool = False
-    tail_lines: int | None = None
-    since_seconds: float | None = None
-    since_time: Instant | None = None
-    limit_bytes: int | None = None
-
-
-LogSource = Callable[[str, str, str, LogOptions], AsyncIterator[bytes]]
-"""`(namespace, pod, container, options)` to the output, in chunks of whole lines. An empty container means the only one.
-
-Raises `NotFound` or `BadRequest` with the kubelet's words on the first step.
-"""
 
 
 class PodLogs:

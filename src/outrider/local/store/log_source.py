@@ -25,10 +25,6 @@ class LogOptions(msgspec.Struct, frozen=True):
     """Only what was written from this moment on."""
     limit_bytes: int | None = None
     """No more than so many bytes."""
-    since_time: Instant | None = None
-    """Only what was written since then."""
-    limit_bytes: int | None = None
-    """No more than so much."""
 
 
 LogSource = Callable[[str, str, str, Any], AsyncIterator[bytes]]
