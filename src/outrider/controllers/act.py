@@ -15,7 +15,7 @@ Tell = Callable[[Emit], None]
 """Records an event on the object that the plan is about."""
 
 
-class UnknownKind(Exception):  # noqa: N818  (says what it is: a plan that names a kind this version does not know)
+class UnknownKind(Exception):
     """A plan names a kind that this version does not know: a defect in the plan."""
 
 

@@ -1,7 +1,7 @@
 """Whether there are GPUs for the replicas that are wanted; if not, what is missing and what would make room.
 
-The answer is a sentence that somebody on call can act on. It counts what pods and nodes say; it reserves nothing: who gets
-the room that appears is the scheduler's decision.
+The answer is a sentence that somebody on call can act on. It counts what pods and nodes say; it reserves nothing: who
+gets the room that appears is the scheduler's decision.
 """
 
 from typing import Literal
@@ -68,7 +68,7 @@ def assess(need: Need, capacity: Capacity | None) -> Verdict:
         return Verdict(
             available=True,
             reason="WaitingForScheduler",
-            message=f"There is room for {count(need.unplaced, 'replica')} that {'has' if need.unplaced == 1 else 'have'} no node yet.",
+            message=f"There is room for {count(need.unplaced, 'replica')} still without a node.",
         )
     return _shortage(need, capacity)
 
@@ -90,8 +90,8 @@ def _shortage(need: Need, capacity: Capacity) -> Verdict:
         return Verdict(
             available=False,
             reason="NoNodeBigEnough",
-            message=f"Each replica needs {count(size, 'GPU')} in one node, and the largest node has {largest}: room appears with "
-            f"{_more_nodes(short, size)}, or when a replica asks for at most {count(largest, 'GPU')}.",
+            message=f"Each replica needs {count(size, 'GPU')} in one node, and the largest node has {largest}: "
+            f"room appears with {_more_nodes(short, size)}, or when replicas ask for at most {count(largest, 'GPU')}.",
         )
     held = _who_holds(capacity.holders)
     facts = f"{_total(nodes)}, {held}" if held else _total(nodes)
@@ -109,8 +109,8 @@ def _total(nodes: tuple[NodeView, ...]) -> str:
     text = f"{count(sum(node.gpus for node in nodes), 'GPU')} in {count(len(nodes), 'node')}"
     away = [node for node in nodes if not node.schedulable]
     if away:
-        gpus = sum(node.gpus for node in away)
-        text += f" ({gpus} of them in {', '.join(node.name for node in away)}, which {'takes' if len(away) == 1 else 'take'} no new pods)"
+        gpus, names = sum(node.gpus for node in away), ", ".join(node.name for node in away)
+        text += f" ({gpus} of them in {names}, which {'takes' if len(away) == 1 else 'take'} no new pods)"
     return text
 
 

@@ -5,9 +5,6 @@ from outrider.api.meta import Condition, find_condition
 from outrider.plan.actions import Emit
 from outrider.plan.deployment.facts import Facts
 
-NOTE_LENGTH = 1000
-"""Bytes that an events.k8s.io/v1 note may have are 1024."""
-
 
 def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> tuple[Emit, ...]:
     """Events for the step from one status to the next; none where only numbers moved."""
@@ -19,7 +16,8 @@ def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus
         *_fields(before, after),
         *_pin(before, after),
     ]
-    return tuple(Emit(type=one.type, reason=one.reason, note=one.note[:NOTE_LENGTH]) for one in found)
+    once = {(one.type, one.reason): one for one in reversed(found)}  # several conditions may have the same reason
+    return tuple(one for one in found if once[one.type, one.reason] is one)
 
 
 def _revision(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> list[Emit]:
@@ -44,7 +42,7 @@ def _revision(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentSta
 def _condition(
     before: LLMDeploymentStatus, after: LLMDeploymentStatus, kind: str, *, bad_when: str, quiet: set[str] | None = None
 ) -> list[Emit]:
-    """When a condition turned, or is bad for another reason than before. Good from the start is no news but for Ready."""
+    """When a condition turned, or is bad for another reason. Good from the start is no news, but for Ready."""
     old, new = find_condition(before.conditions, kind), find_condition(after.conditions, kind)
     if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
         return []

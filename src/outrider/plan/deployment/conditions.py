@@ -36,7 +36,8 @@ Made = tuple[str, ConditionStatus, str, str]
 
 def ready(facts: Facts) -> Made:
     """True only when every wanted replica runs the effective revision, nothing else serves, and each of them answered a
-    real request a moment ago."""
+    real request a moment ago.
+    """
     kind, rollout, answers = "Ready", facts.rollout, facts.answers
     if facts.effective.hold is not None:
         return kind, "False", facts.effective.hold.reason, facts.effective.hold.message
@@ -52,7 +53,8 @@ def ready(facts: Facts) -> Made:
         return kind, "False", "SyntheticCheckFailed", _failing(answers.failing)
     if answers.unknown and not (answers.just_started and facts.was_ready):
         return kind, "False", "AwaitingAnswer", _unanswered(facts)
-    message = f"{count(rollout.wanted, 'replica')} of {facts.version} (revision {rollout.revision}) {'serves' if rollout.wanted == 1 else 'serve'}."
+    serve = "serves" if rollout.wanted == 1 else "serve"
+    message = f"{count(rollout.wanted, 'replica')} of {_what(facts)} {serve}."
     return kind, "True", "Serving", message
 
 
@@ -66,7 +68,7 @@ def progressing(facts: Facts) -> Made:
     if rollout.complete:
         if facts.answers.unknown and not (facts.answers.just_started and facts.was_ready):
             return kind, "True", "AwaitingAnswer", _unanswered(facts)
-        return kind, "False", "RolledOut", f"{facts.version} (revision {rollout.revision}) is rolled out."
+        return kind, "False", "RolledOut", f"{_what(facts)} is rolled out."
     if rollout.broken:
         return kind, "False", "PodsFailing", _broken(rollout.broken)
     if facts.capacity.available is False:
@@ -171,7 +173,7 @@ def pinned(facts: Facts) -> Made | None:
             f"The pin{who}{why} cannot take effect: {effective.hold.message}",
         )
     wanted = effective.desired.version if effective.desired is not None else "what cannot be read"
-    message = f"Held on {facts.version} (revision {facts.rollout.revision}){who}{why}; the spec asks for {wanted}. `outrider unpin` resumes the spec."
+    message = f"Held on {_what(facts)}{who}{why}; the spec asks for {wanted}. `outrider unpin` resumes the spec."
     return "Pinned", "True", "VersionPin", message
 
 
@@ -183,15 +185,20 @@ def rollback_ready(facts: Facts) -> Made:
         "RollbackReady",
         "True",
         "Cold",
-        f"{target.spec.version} (revision {target.spec.hash}) has served; its pods would start anew and load the model.",
+        f"{target.spec.version} (revision {target.spec.hash}) has served; its pods would have to load the model anew.",
     )
+
+
+def _what(facts: Facts) -> str:
+    return f"{facts.version} (revision {facts.rollout.revision})"
 
 
 def _how_far(facts: Facts) -> str:
     rollout = facts.rollout
     if not rollout.applied:
-        return f"{facts.version} (revision {rollout.revision}) is about to be rolled out."
-    text = f"{len(rollout.ready)} of {count(rollout.wanted, 'replica')} of {facts.version} (revision {rollout.revision}) {are(len(rollout.ready))} ready"
+        return f"{_what(facts)} is about to be rolled out."
+    ready_now = len(rollout.ready)
+    text = f"{ready_now} of {count(rollout.wanted, 'replica')} of {_what(facts)} {are(ready_now)} ready"
     if rollout.old:
         others = ", ".join(sorted({pod.version or pod.revision for pod in rollout.old}))
         text += f"; {count(len(rollout.old), 'pod')} of {others} {are(len(rollout.old))} still there"

@@ -8,8 +8,8 @@ from outrider.api.llmdeployment import AliasResolution
 from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec
 from outrider.api.parse import Parsed
 from outrider.api.spec import LLMDeploymentSpec
-from outrider.api.versionpin import VersionPin
 from outrider.api.version import Version, is_previous_stable
+from outrider.api.versionpin import VersionPin
 from outrider.plan.deployment.revision import revision_spec
 from outrider.plan.deployment.snapshot import Snapshot
 
@@ -34,7 +34,7 @@ class Effective(msgspec.Struct, frozen=True):
     source: str
     """PINNED, SPEC or ALIAS: who asked for it."""
     target: ModelRevisionSpec | None
-    """The complete snapshot to make true. On hold it is what serves now, or None when nothing does or the spec is invalid."""
+    """The complete snapshot to make true. On hold: what serves now; None if nothing does, or the spec is invalid."""
     is_new: bool = False
     """No ModelRevision holds it yet."""
     desired: ModelRevisionSpec | None = None
@@ -67,7 +67,7 @@ def recency(revision: ModelRevision) -> tuple[str, str, int]:
 
 
 def previous_stable(snapshot: Snapshot, current: str) -> ModelRevision | None:
-    """Where a rollback goes: the last Verified revision other than `current`, else the most recent that has fully served."""
+    """Where a rollback goes: the last Verified revision other than `current`, else the last that has fully served."""
     others = [
         one
         for one in snapshot.revisions
@@ -109,7 +109,8 @@ def _from_spec(snapshot: Snapshot) -> Effective:
 
 def wanted_revision(snapshot: Snapshot, spec: LLMDeploymentSpec, version: Version) -> ModelRevisionSpec:
     """What the spec asks for at `version`. Where it leaves the engine's image to the operator, a revision that differs
-    only in the image is what is meant: an upgrade of the operator must not restart every model in the cluster."""
+    only in the image is what is meant: an upgrade of the operator must not restart every model in the cluster.
+    """
     made = revision_spec(snapshot.name, spec, snapshot.config.engine_image, version=version)
     if spec.model.image:
         return made
@@ -175,8 +176,8 @@ def _pinned_revision(snapshot: Snapshot, pin: VersionPin) -> tuple[ModelRevision
             and found.spec.version != pin.spec.version
             and not is_previous_stable(pin.spec.version)
         ):
-            message = f"the pin names version {pin.spec.version} and revision {pin.spec.revision}, which is {found.spec.version}."
-            return None, Hold(UNKNOWN_REVISION, message)
+            both = f"version {pin.spec.version} and revision {pin.spec.revision}"
+            return None, Hold(UNKNOWN_REVISION, f"the pin names {both}, which is {found.spec.version}.")
         known = ", ".join(f"{one.spec.hash} ({one.spec.version})" for one in snapshot.revisions) or "none"
         return found, None if found else Hold(
             UNKNOWN_REVISION, f"the pin names revision {pin.spec.revision}; known are: {known}."

@@ -27,8 +27,8 @@ QUANTIZATION_ARGS: dict[str, tuple[str, ...]] = {
 * `int4`: 16-bit weights become 4 bits while they load, by bitsandbytes (features/quantization/bnb).
 * `gptq`, `awq`: the checkpoint has to be of that kind, and the engine refuses it where it is not.
 * `int8`: vLLM runs INT8 checkpoints (compressed-tensors, features/quantization/int8), whose own configuration it reads;
-  it makes no INT8 of the 16-bit weights of a dense model while loading (`int8_per_channel_weight_only` covers the experts
-  of a mixture only). So there is nothing to pass, and `limits` says so.
+  it makes no INT8 of the 16-bit weights of a dense model while loading (`int8_per_channel_weight_only` covers only the
+  experts of a mixture). So there is nothing to pass, and `limits` says so.
 * `auto`, `none`: as published.
 """
 
@@ -52,8 +52,11 @@ def model_argument(uri: ModelUri) -> str:
 
 
 def source_args(uri: ModelUri, version: Version) -> tuple[str, ...]:
-    """Flags that say which files are meant. On the Hugging Face hub a version is a revision of the repository unless the
-    URI names one: a version that does not exist there must fail, not quietly serve the newest files."""
+    """Flags that say which files are meant.
+
+    On the Hugging Face hub a version is a revision of the repository, unless the URI names one: a version that does not
+    exist there must fail, not quietly serve the newest files.
+    """
     if uri.scheme == "hf":
         revision = uri.revision or ("" if version.kind == "latest" else version.text)
         return (f"--revision={revision}",) if revision else ()
@@ -63,7 +66,7 @@ def source_args(uri: ModelUri, version: Version) -> tuple[str, ...]:
 
 
 def engine_args(spec: LLMDeploymentSpec, version: Version, served_names: tuple[str, ...]) -> tuple[str, ...]:
-    """All arguments after `vllm serve` that decide how the model answers; addresses, ports and shutdown are not among them."""
+    """All arguments after `vllm serve` that decide how the model answers: no addresses, ports or timeouts."""
     model, serving, parallelism = spec.model, spec.serving, spec.model.parallelism
     args = [model_argument(model.model_uri), "--served-model-name", *served_names]
     args += source_args(model.model_uri, version)
@@ -88,11 +91,10 @@ def limits(spec: LLMDeploymentSpec) -> tuple[str, ...]:
     found = []
     if spec.model.quantization.type == "int8":
         found.append(
-            "spec.model.quantization.type int8: the engine serves int8 only from an int8 checkpoint, it does not convert "
-            "16-bit weights while loading (fp8 and int4 it does)"
+            "spec.model.quantization.type int8: the engine serves int8 only from an int8 checkpoint; it does not "
+            "convert 16-bit weights while loading (fp8 and int4 it does)"
         )
     if spec.model.model_uri.scheme in {"http", "https"}:
-        found.append(
-            f"spec.model.modelUri: the engine cannot load from {spec.model.model_uri.scheme}:// by itself; use hf, s3, gs, oci, pvc or file"
-        )
+        scheme = f"{spec.model.model_uri.scheme}://"
+        found.append(f"spec.model.modelUri: the engine cannot load from {scheme}; use hf, s3, gs, oci, pvc or file")
     return tuple(found)

@@ -67,12 +67,15 @@ def _unless_name_taken(snapshot: Snapshot, effective: Effective) -> Effective:
     ]
     if not taken or effective.hold is not None:
         return effective
-    message = f"{' and '.join(taken)} in {snapshot.namespace} is not Outrider's: delete or rename it, or rename this LLMDeployment."
+    message = (
+        f"{' and '.join(taken)} in {snapshot.namespace} belongs to something else: "
+        "delete or rename it, or rename this LLMDeployment."
+    )
     return msgspec.structs.replace(effective, target=None, is_new=False, hold=Hold(NAME_TAKEN, message))
 
 
 def _applies(snapshot: Snapshot, effective: Effective, service: str) -> tuple[Apply, ...]:
-    """Whatever is not as it should be, in the order in which it is needed: what carries traffic before what answers it."""
+    """Whatever is not as it should be, in the order in which it is needed: what carries traffic first."""
     spec, target, owner, config = snapshot.parsed.spec, effective.target, snapshot.deployment, snapshot.config
     if spec is None or target is None:
         return ()
@@ -146,7 +149,7 @@ def _wish(snapshot: Snapshot) -> Wish:
 
 
 def _max_unavailable(spec: LLMDeploymentSpec) -> int:
-    """As the Deployment controller resolves it: shares rounded down, and one when surge and this both come to nothing."""
+    """As the Deployment controller resolves it: shares rounded down, and one when surge and this both are zero."""
     rolling, replicas = spec.deployment.rolling_update, spec.desired_replicas
     unavailable = _resolve(rolling.max_unavailable, replicas, up=False)
     surge = _resolve(rolling.max_surge, replicas, up=True)

@@ -37,7 +37,7 @@ def pod_template(name: str, spec: LLMDeploymentSpec, revision: ModelRevisionSpec
         },
         "spec": _without_empty(
             {
-                # A Service named `vllm` would otherwise put VLLM_PORT=tcp://... into the environment, which breaks vLLM.
+                # Else a Service named `vllm` would put VLLM_PORT=tcp://... into the environment, which breaks vLLM.
                 "enableServiceLinks": False,
                 "terminationGracePeriodSeconds": config.drain_seconds + config.shutdown_seconds + GRACE_MARGIN_SECONDS,
                 "securityContext": pod.pod_security_context,
@@ -151,7 +151,7 @@ def _spread(name: str) -> list[Body]:
 
 
 def _volumes(spec: LLMDeploymentSpec, pod: PodSettings, revision: ModelRevisionSpec) -> tuple[list[Body], list[Body]]:
-    """(volumes, mounts): the user's, the model's where it comes in a volume, and shared memory for tensor parallelism."""
+    """(volumes, mounts): the user's, the model's where it comes in a volume, and shared memory between GPUs."""
     volumes = [dict(volume) for volume in pod.volumes]
     mounts = [dict(mount) for mount in pod.volume_mounts]
     source = _model_volume(revision)

@@ -19,7 +19,7 @@ Body = dict[str, Any]
 
 
 def selector(name: str) -> dict[str, str]:
-    """Selects all pods of an LLMDeployment, whatever their revision. Selectors are immutable, so it names nothing else."""
+    """Selects all pods of an LLMDeployment, whatever their revision: selectors are immutable, so it names no more."""
     return {labels.DEPLOYMENT: label_value(name)}
 
 

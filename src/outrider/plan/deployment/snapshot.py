@@ -135,7 +135,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     capacity: Capacity | None = None
     """None when nodes cannot be read."""
     service_owners: dict[str, str] = {}
-    """Every Service name in the namespace, and the LLMDeployment that owns it; empty text for a Service that none owns."""
+    """Every Service name in the namespace, and the LLMDeployment that owns it; empty text where none does."""
     probing_since: Instant | None = None
     """When this observer began to probe; None: it does not probe, and what was known before stands."""
     config: PlanConfig = PlanConfig()

@@ -49,8 +49,8 @@ def _mark_served(
     stamp = format_time(now)
     if status.first_served_time is None:
         status = msgspec.structs.replace(status, first_served_time=stamp, last_served_time=stamp)
-    elif judgement.just_became_ready:
-        status = _mark_last_served(status, now)
+    elif judgement.just_became_ready:  # to the second: within one minute, who served last may have changed twice
+        status = msgspec.structs.replace(status, last_served_time=stamp)
     since = judgement.ready_since
     if status.verified_time is None and since is not None and now - since >= bake_seconds:
         status = msgspec.structs.replace(status, verified_time=stamp, last_served_time=stamp)
@@ -96,7 +96,8 @@ def verified_at(snapshot: Snapshot, judgement: Judgement, bake_seconds: float) -
 
 def stable(snapshot: Snapshot, states: Mapping[str, ModelRevisionStatus], effective: str) -> ModelRevision | None:
     """The newest revision that has fully served and is not quarantined: the effective one if it has, else what was
-    stable before, else the last that served."""
+    stable before, else the last that served.
+    """
     good = {
         one.spec.hash: one
         for one in snapshot.revisions
@@ -116,7 +117,8 @@ def prunable(
     snapshot: Snapshot, states: Mapping[str, ModelRevisionStatus], in_use: Collection[str]
 ) -> tuple[ModelRevision, ...]:
     """The oldest revisions beyond the history limit. What is in use never goes, nor what a pod still runs, nor the last
-    that was verified; a quarantined one stays as long as what quarantined it."""
+    that was verified; a quarantined one stays as long as what quarantined it.
+    """
     verified = [one for one in snapshot.revisions if states[one.spec.hash].verified_time is not None]
     last_verified = max(verified, key=lambda one: states[one.spec.hash].last_served_time or "", default=None)
     kept = {*in_use, *(pod.revision for pod in snapshot.pods)}

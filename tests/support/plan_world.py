@@ -1,0 +1,345 @@
+"""A pure little world for plans: objects as dicts, a Deployment controller of thirty lines, and no time but a number.
+
+It is not the local world: nothing is asynchronous here, so that hypothesis can drive thousands of edits through it.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from outrider.api import labels
+from outrider.api.llmdeployment import LLMDeployment, LLMDeploymentStatus
+from outrider.api.meta import Condition, find_condition, format_time
+from outrider.api.modelrevision import ModelRevision
+from outrider.api.versionpin import VersionPin
+from outrider.controllers.deployment.gather import Observed, build_snapshot
+from outrider.kube.objects import Deployment, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
+from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan
+from outrider.plan.deployment import Snapshot, plan
+from outrider.plan.deployment.snapshot import PlanConfig, ProbeView
+
+GUIDE = Path(__file__).parents[1] / "golden" / "guide"
+START = 1_700_000_000.0
+LLAMA = {
+    "apiVersion": labels.API_VERSION,
+    "kind": "LLMDeployment",
+    "metadata": {"name": "llama", "namespace": "production"},
+    "spec": {
+        "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": "v1.0.0"},
+        "replicas": 2,
+        "resources": {"requests": {"nvidia.com/gpu": "1"}},
+    },
+}
+
+
+def guide_manifest(name: str) -> dict[str, Any]:
+    return yaml.safe_load((GUIDE / f"{name}.yaml").read_text())  # type: ignore[no-any-return]
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = copy.deepcopy(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+class PlanWorld:
+    def __init__(
+        self,
+        manifest: dict[str, Any] | None = None,
+        *,
+        config: PlanConfig | None = None,
+        gpus_per_node: int = 8,
+        nodes: int = 1,
+        load_ticks: int = 1,
+    ) -> None:
+        self.now = START
+        self.manifest: dict[str, Any] = copy.deepcopy(manifest or LLAMA)
+        self.manifest["metadata"] |= {"uid": "uid-llmd", "generation": 1}
+        self.config = config or PlanConfig()
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        """(kind, name) -> object: what was applied or created."""
+        self.pin: dict[str, Any] | None = None
+        self.pods: list[dict[str, Any]] = []
+        self.foreign_pods: list[dict[str, Any]] = []
+        self.nodes = [self.node(f"node-{number}", gpus_per_node) for number in range(nodes)]
+        self.load_ticks = load_ticks
+        self.crashing: set[str] = set()
+        """Versions whose pods never become ready."""
+        self.failing: set[str] = set()
+        """Versions whose pods are ready and answer nothing well."""
+        self.probing = True
+        self.events: list[Emit] = []
+        self.writes = 0
+        self._numbers = 0
+        self.history: list[LLMDeploymentStatus] = []
+
+    # What people do
+
+    def edit(self, patch: dict[str, Any]) -> None:
+        spec = merged(self.manifest["spec"], patch)
+        if spec != self.manifest["spec"]:
+            self.manifest["spec"] = spec
+            self.manifest["metadata"]["generation"] += 1
+
+    def version(self, version: str) -> None:
+        self.edit({"model": {"version": version}})
+
+    def set_pin(self, **spec: str) -> None:
+        self.pin = {
+            "metadata": {"name": self.name, "namespace": "production", "uid": "uid-pin", "generation": 1},
+            "spec": {"deployment": self.name, **spec},
+        }
+
+    def unpin(self) -> None:
+        self.pin = None
+
+    # What is seen
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def status(self) -> LLMDeploymentStatus:
+        return msgspec.convert(self.manifest.get("status") or {}, LLMDeploymentStatus)
+
+    def condition(self, kind: str) -> Condition:
+        found = find_condition(self.status.conditions, kind)
+        assert found is not None, f"no condition {kind}"
+        return found
+
+    def revisions(self) -> list[ModelRevision]:
+        found = [body for (kind, _), body in self.objects.items() if kind == "ModelRevision"]
+        return sorted((msgspec.convert(body, ModelRevision) for body in found), key=lambda one: one.spec.sequence)
+
+    def revision(self, version: str) -> ModelRevision:
+        return next(one for one in reversed(self.revisions()) if one.spec.version == version)
+
+    def serving_versions(self) -> set[str]:
+        return {pod["metadata"]["labels"][labels.MODEL_VERSION] for pod in self.pods if _ready(pod)}
+
+    def _child(self, kind: str, struct: type[Any], name: str = "") -> Any:
+        body = self.objects.get((kind, name or self.name))
+        return msgspec.convert(body, struct) if body is not None else None
+
+    def snapshot(self) -> Snapshot:
+        pods = [msgspec.convert(pod, Pod) for pod in self.pods]
+        foreign = [msgspec.convert(pod, Pod) for pod in self.foreign_pods]
+        services = [msgspec.convert(body, Service) for (kind, _), body in self.objects.items() if kind == "Service"]
+        routes = [msgspec.convert(body, HTTPRoute) for (kind, _), body in self.objects.items() if kind == "HTTPRoute"]
+        observed = Observed(
+            deployment=msgspec.json.decode(msgspec.json.encode(self.manifest), type=LLMDeployment),
+            revisions=self.revisions(),
+            pin=msgspec.convert(self.pin, VersionPin) if self.pin is not None else None,
+            workload=self._child("Deployment", Deployment),
+            services=services,
+            routes={route.metadata.name: route for route in routes},
+            budget=self._child("PodDisruptionBudget", PodDisruptionBudget),
+            pods=pods,
+            gpu_pods=[*pods, *foreign],
+            nodes=[msgspec.convert(node, Node) for node in self.nodes],
+            probes=self._probes() if self.probing else {},
+            probing_since=START - 3600 if self.probing else None,
+        )
+        return build_snapshot(observed, self.config)
+
+    def _probes(self) -> dict[str, ProbeView]:
+        found = {}
+        for pod in self.pods:
+            meta = pod["metadata"]
+            if not _ready(pod) or not pod.get("asked"):
+                continue
+            bad = meta["labels"][labels.MODEL_VERSION] in self.failing
+            found[meta["uid"]] = ProbeView(
+                ok=not bad, at=self.now, last_success=None if bad else self.now, message="it answered 500" if bad else ""
+            )
+        return found
+
+    # What the operator does
+
+    def plan(self) -> Plan:
+        return plan(self.snapshot(), self.now)
+
+    def reconcile(self) -> Plan:
+        made = self.plan()
+        self.carry_out(made)
+        return made
+
+    def carry_out(self, made: Plan, stop_after: int | None = None) -> bool:
+        """Write what the plan says; with `stop_after`, only so many writes, as if the process had died then."""
+        steps: list[Any] = ([made.status] if made.status is not None else []) + list(made.actions)
+        for number, step in enumerate(steps):
+            if stop_after is not None and number >= stop_after:
+                return False
+            self._carry_out(step)
+        return True
+
+    def _carry_out(self, step: Any) -> None:
+        if isinstance(step, Emit):
+            self.events.append(step)
+            return
+        self.writes += 1
+        match step:
+            case dict():
+                self.manifest["status"] = merged(self.manifest.get("status"), step)
+                self.history.append(self.status)
+            case Apply(body=body):
+                self._apply(body)
+            case Create(body=body):
+                name = body["metadata"]["name"]
+                created = copy.deepcopy(body)
+                created["metadata"]["uid"] = f"uid-{name}"
+                self.objects.setdefault((body["kind"], name), created)
+            case Delete(kind=kind, name=name):
+                self.objects.pop((kind, name), None)
+            case PatchStatus(kind=kind, name=name, status=status):
+                target = self.pin if kind == "VersionPin" else self.objects.get((kind, name))
+                if target is not None:
+                    target["status"] = merged(target.get("status"), status)
+
+    def _apply(self, body: dict[str, Any]) -> None:
+        key = (body["kind"], body["metadata"]["name"])
+        old = self.objects.get(key)
+        new = copy.deepcopy(body)
+        generation = old["metadata"]["generation"] if old is not None else 0
+        changed = old is None or old["spec"] != body["spec"]
+        new["metadata"] |= {"uid": f"uid-{key[0]}-{key[1]}", "generation": generation + (1 if changed else 0)}
+        if old is not None and "status" in old:
+            new["status"] = old["status"]
+        self.objects[key] = new
+
+    # What Kubernetes does
+
+    def node(self, name: str, gpus: int, **spec: Any) -> dict[str, Any]:
+        return {
+            "metadata": {"name": name, "labels": {labels.GPU_PRODUCT: "NVIDIA-A100-SXM4-40GB"}},
+            "spec": spec,
+            "status": {"allocatable": {"nvidia.com/gpu": str(gpus)}, "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+
+    def foreign_pod(self, name: str, deployment: str, node: str, gpus: int) -> None:
+        self.foreign_pods.append(_pod(name, {labels.DEPLOYMENT: deployment}, gpus, node))
+
+    def tick(self, seconds: float = 1.0) -> bool:
+        """One round of the cluster. Tells whether anything but time moved."""
+        self.now += seconds
+        before = copy.deepcopy((self.pods, self.objects))
+        for pod in self.pods:
+            pod["asked"] = _ready(pod)
+        self.pods = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
+        workload = self.objects.get(("Deployment", self.name))
+        if workload is not None:
+            self._roll(workload["spec"])
+            self._schedule()
+            self._load()
+            self._report(workload)
+        return before != (self.pods, self.objects)
+
+    def _roll(self, spec: dict[str, Any]) -> None:
+        template, wanted = spec["template"], spec["replicas"]
+        surge, unavailable = (_amount(spec["strategy"]["rollingUpdate"][key], wanted) for key in ("maxSurge", "maxUnavailable"))
+        new = [pod for pod in self.pods if pod["template"] == template]
+        old = [pod for pod in self.pods if pod["template"] != template]
+        for pod in [pod for pod in old if not _ready(pod)][: max(0, len(self.pods) - (wanted - unavailable))]:
+            self._delete(pod)
+        ready = [pod for pod in self.pods if _ready(pod) and not pod["metadata"].get("deletionTimestamp")]
+        spare = max(0, len(ready) - (wanted - unavailable))
+        for pod in [pod for pod in old if _ready(pod)][:spare]:
+            self._delete(pod)
+        alive = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
+        for _ in range(min(wanted - len(new), wanted + surge - len(alive))):
+            self.pods.append(self._start(template))
+        for pod in new[wanted:]:
+            self._delete(pod)
+
+    def _delete(self, pod: dict[str, Any]) -> None:
+        pod["metadata"]["deletionTimestamp"] = format_time(self.now)
+
+    def _start(self, template: dict[str, Any]) -> dict[str, Any]:
+        self._numbers += 1
+        container = template["spec"]["containers"][0]
+        gpus = int(container["resources"]["limits"].get("nvidia.com/gpu", "0"))
+        pod = _pod(f"{self.name}-{self._numbers}", template["metadata"]["labels"], gpus, "")
+        return pod | {"template": copy.deepcopy(template), "age": 0}
+
+    def _schedule(self) -> None:
+        for pod in self.pods:
+            if pod["spec"]["nodeName"]:
+                continue
+            gpus = _gpus(pod)
+            for node in self.nodes:
+                held = sum(_gpus(other) for other in [*self.pods, *self.foreign_pods] if other["spec"]["nodeName"] == node["metadata"]["name"])
+                room = int(node["status"]["allocatable"]["nvidia.com/gpu"]) - held
+                if room >= gpus and not node["spec"].get("unschedulable"):
+                    pod["spec"]["nodeName"] = node["metadata"]["name"]
+                    break
+            else:
+                pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "Insufficient nvidia.com/gpu"}]
+
+    def _load(self) -> None:
+        for pod in self.pods:
+            if not pod["spec"]["nodeName"] or pod["metadata"].get("deletionTimestamp") or _ready(pod):
+                continue
+            pod["age"] = min(pod["age"] + 1, self.load_ticks + 1)
+            if pod["metadata"]["labels"][labels.MODEL_VERSION] in self.crashing:
+                waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+                pod["status"]["containerStatuses"] = [{"name": "model-server", "state": waiting, "restartCount": 3}]
+            elif pod["age"] > self.load_ticks:
+                pod["status"] = {"phase": "Running", "podIP": "127.64.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+
+    def _report(self, workload: dict[str, Any]) -> None:
+        alive = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
+        new = [pod for pod in alive if pod["template"] == workload["spec"]["template"]]
+        ready = [pod for pod in alive if _ready(pod)]
+        workload["status"] = {
+            "observedGeneration": workload["metadata"]["generation"],
+            "replicas": len(alive),
+            "updatedReplicas": len(new),
+            "readyReplicas": len(ready),
+            "availableReplicas": len(ready),
+        }
+
+    def settle(self, rounds: int = 60) -> None:
+        """Let operator and cluster take turns until neither has anything left to do."""
+        for _ in range(rounds):
+            made = self.reconcile()
+            moved = self.tick()
+            if made.status is None and not made.actions and not moved:
+                return
+        raise AssertionError(f"not quiet after {rounds} rounds: {self.plan()}")
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions") or []
+    return not pod["metadata"].get("deletionTimestamp") and any(
+        one["type"] == "Ready" and one["status"] == "True" for one in conditions
+    )
+
+
+def _gpus(pod: dict[str, Any]) -> int:
+    return int(pod["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", "0"))
+
+
+def _pod(name: str, pod_labels: dict[str, str], gpus: int, node: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "production", "uid": f"uid-{name}", "labels": dict(pod_labels)},
+        "spec": {
+            "nodeName": node,
+            "containers": [{"name": "model-server", "resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}],
+        },
+        "status": {"phase": "Running" if node else "Pending"},
+    }
+
+
+def _amount(value: int | str, replicas: int) -> int:
+    return value if isinstance(value, int) else int(value.rstrip("%")) * replicas // 100
