@@ -59,17 +59,16 @@ def run_virtually(story: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 @contextlib.asynccontextmanager
 async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run things beside the block, and cancel them at its end. What failed by then is raised."""
+    """Run things beside the block, and cancel them at its end. If one failed, that is raised."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
 
 
 async def until(condition: Callable[[], bool], deadline: float = 1_500.0) -> None:

@@ -44,29 +44,35 @@ class Manager:
         """Set once all caches are filled and the controllers work."""
         self._clock = clock
         self._controllers = tuple(controllers)
-        watched = [informer for controller in self._controllers for informer in controller.informers]
-        self._informers = tuple(dict.fromkeys([*informers, *watched]))
+        self._extra_informers = tuple(informers)
         self._runnables = tuple(runnables)
         self._stop_grace = stop_grace
         self._stop = asyncio.Event()
-        if metrics is not None:
-            for informer in self._informers:
-                _measure(informer, metrics)
+        self._metrics = metrics
+
+    @property
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """All caches: those given, and those that the controllers watch."""
+        watched = [informer for controller in self._controllers for informer in controller.informers]
+        return tuple(dict.fromkeys([*self._extra_informers, *watched]))
 
     def waiting_for(self) -> dict[str, str]:
         """The kinds whose caches are not yet filled, and why as far as is known."""
         return {
             informer.kind.kind: informer.last_error or "listing"
-            for informer in self._informers
+            for informer in self.informers
             if not informer.synced.is_set()
         }
 
     async def run(self) -> None:
         """Run until `stop`, or until cancelled. A defect in the runtime itself ends it with an exception group."""
+        if self._metrics is not None:
+            for informer in self.informers:
+                _measure(informer, self._metrics)
         async with asyncio.TaskGroup() as background:
             tasks = [
                 background.create_task(informer.run(), name=f"informer-{informer.kind.plural}")
-                for informer in self._informers
+                for informer in self.informers
             ]
             winner = await first_to_end(self._stop.wait(), self._wait_for_sync())
             winner.result()
@@ -83,7 +89,7 @@ class Manager:
         await first_to_end(self._all_synced(), self._report_waiting())
 
     async def _all_synced(self) -> None:
-        for informer in self._informers:
+        for informer in self.informers:
             await informer.synced.wait()
 
     async def _report_waiting(self) -> None:
