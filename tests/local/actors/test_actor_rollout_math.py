@@ -73,14 +73,6 @@ def test_never_more_unavailable_than_there_are():
     assert math.max_surge(deployment(5, 2, 0, strategy="Recreate")) == 0
 
 
-NEW_SIZES = {
-    "can scale up": (1, 5, 6, 0, 5),
-    "as far as the surge allows": (1, 5, 4, 2, 4),
-    "no room": (0, 5, 5, 0, 0),
-    "never more than desired": (10, 5, 0, 2, 5),
-}
-
-
 @pytest.mark.parametrize(
     ("surge", "replicas", "old", "new", "expected"),
     [(10, 5, 2, 0, 5), (1, 5, 4, 0, 2), (0, 5, 5, 0, 0), (10, 5, 0, 2, 5), (0, 5, 6, 1, 1)],

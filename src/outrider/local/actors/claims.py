@@ -54,6 +54,16 @@ async def claim(
     return tuple(claimed)
 
 
+def possible_owners(obj: Any, owners: Informer[Any]) -> list[str]:
+    """The keys of the owners that would adopt `obj`, if it is an orphan: those whose selector matches it."""
+    metadata: ObjectMeta = obj.metadata
+    if metadata.controller is not None or metadata.deletion_timestamp is not None or not metadata.labels:
+        return []
+    candidates = owners.by_index(BY_NAMESPACE, metadata.namespace)
+    selectors = ((each.metadata.key, _selector(each.spec.selector)) for each in candidates)
+    return [key for key, selector in selectors if selector is not None and selector.matches(metadata.labels)]
+
+
 def _orphans(informer: Informer[T], namespace: str) -> Iterable[T]:
     for obj in informer.by_index(BY_NAMESPACE, namespace):
         metadata: ObjectMeta = obj.metadata  # type: ignore[attr-defined]

@@ -93,7 +93,9 @@ def is_progress(before: DeploymentStatus, after: DeploymentStatus) -> bool:
 def deadline_of(deployment: Deployment, status: DeploymentStatus) -> Instant | None:
     """When the rollout will have gone too long without progress; None when nothing is awaited."""
     progressing = find(status.conditions, PROGRESSING)
-    if not has_deadline(deployment) or progressing is None or progressing.reason == NEW_SET_AVAILABLE:
+    if not has_deadline(deployment) or progressing is None:
+        return None
+    if progressing.reason in (NEW_SET_AVAILABLE, DEADLINE_EXCEEDED):
         return None
     since = parse_time(progressing.last_update_time)
     return None if since is None else since + deployment.spec.progress_deadline_seconds

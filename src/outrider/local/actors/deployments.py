@@ -1,5 +1,6 @@
 """The deployment controller: carries out what `rollout.plan_rollout` decides."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ from outrider.kube.api import AlreadyExists, Conflict, NotFound
 from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
 from outrider.kube.predicates import content_changed
-from outrider.local.actors.claims import claim
+from outrider.local.actors.claims import claim, possible_owners
 from outrider.local.actors.objects import DEPLOYMENT, REPLICA_SET, Deployment, DeploymentStatus, ReplicaSet
 from outrider.local.actors.pods import FINISHED
 from outrider.local.actors.rollout import Change, RolloutPlan, plan_rollout, same_template
@@ -29,6 +30,8 @@ class Deployments:
         controller = self._shared.controller("deployments", self.reconcile, concurrency=4)
         controller.for_(self._shared.deployments, content_changed)
         controller.owns(self._shared.replica_sets, DEPLOYMENT, content_changed)
+        orphans = partial(possible_owners, owners=self._shared.deployments)
+        controller.maps(self._shared.replica_sets, orphans, content_changed)
         # Recreate waits for the last old pod to go, and only the pod tells.
         return controller.maps(self._shared.pods, self._recreating_owner, lambda _old, new: new is None)
 

@@ -59,7 +59,8 @@ class NodeLifecycle:
             await self._mark_pods_not_ready(node)
         node = await self._taint(node, now)
         due = await self._evict(node, now)
-        return Result(max(0.01, min(self._settings.node_monitor_period, *([due - now] if due is not None else []))))
+        moments = [now + self._settings.node_monitor_period, *([] if due is None else [due])]
+        return Result(max(0.01, min(moments) - now))
 
     def _is_silent(self, node: Node) -> bool:
         """Whether nothing has been heard of the kubelet for the grace period, during which we ourselves listened."""

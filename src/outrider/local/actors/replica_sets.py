@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -13,7 +14,7 @@ from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventKind, EventRecorder
 from outrider.kube.expectations import Expectations
 from outrider.kube.predicates import content_changed
-from outrider.local.actors.claims import claim
+from outrider.local.actors.claims import claim, possible_owners
 from outrider.local.actors.names import generate_name
 from outrider.local.actors.objects import POD, REPLICA_SET, Pod, ReplicaSet
 from outrider.local.actors.pods import is_active, next_available_at
@@ -42,7 +43,9 @@ class ReplicaSets:
     def controller(self) -> Controller:
         controller = self._shared.controller("replica_sets", self.reconcile, concurrency=8)
         controller.for_(self._shared.replica_sets, content_changed)
-        return controller.owns(self._shared.pods, REPLICA_SET, content_changed)
+        controller.owns(self._shared.pods, REPLICA_SET, content_changed)
+        orphans = partial(possible_owners, owners=self._shared.replica_sets)
+        return controller.maps(self._shared.pods, orphans, content_changed)
 
     async def reconcile(self, key: str) -> Result | None:
         replica_set = self._shared.replica_sets.get(key)
