@@ -1,4 +1,6 @@
-"""What Kubernetes fills in that a manifest leaves out, for the built-in kinds (k8s.io/kubernetes pkg/apis/*/v1/defaults.go).
+"""What Kubernetes fills in that a manifest leaves out, for the built-in kinds.
+
+Source: pkg/apis/*/v1/defaults.go in k8s.io/kubernetes.
 
 Functions change the object in place. A Service gets `clusterIP: None`: nothing in the local world answers on a virtual
 address, so none is invented; the gateway is the way in.
@@ -9,9 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from outrider.kube.api import Object
-
-_TOLERATION_SECONDS = 300
-"""How long a pod stays on a node that is not ready or not reachable (admission plugin DefaultTolerationSeconds)."""
 
 
 def _fill(target: Object, **values: Any) -> None:
@@ -92,13 +91,6 @@ def _pod(obj: Object) -> None:
 
 def _prepare_pod(obj: Object) -> None:
     spec = _map(obj, "spec")
-    tolerations = spec.setdefault("tolerations", [])
-    if isinstance(tolerations, list):
-        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-            if not any(_tolerates(toleration, key) for toleration in _maps(tolerations)):
-                tolerations.append(
-                    {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _TOLERATION_SECONDS}
-                )
     _fill(
         spec,
         priority=0,
@@ -107,10 +99,6 @@ def _prepare_pod(obj: Object) -> None:
         serviceAccount="default",
     )
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
-
-
-def _tolerates(toleration: Object, key: str) -> bool:
-    return toleration.get("key") in (key, None, "") and toleration.get("effect") in ("NoExecute", None, "")
 
 
 def quality_of_service(spec: Object) -> str:

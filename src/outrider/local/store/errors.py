@@ -7,6 +7,8 @@ import msgspec
 
 from outrider.kube.api import AlreadyExists, ApiError, BadRequest, Conflict, Invalid, Kind, NotFound
 
+USE_KUBERNETES = "`outrider up --kubernetes` runs a real control plane, which does"
+
 
 class Cause(msgspec.Struct, frozen=True):
     """One thing that is wrong with an object: an entry of `status.details.causes`."""
@@ -49,9 +51,7 @@ def not_found(kind: Kind[Any], name: str) -> NotFound:
 
 
 def unknown_kind(kind: Kind[Any]) -> NotFound:
-    return NotFound(
-        f"the local world does not serve {resource(kind)} {kind.version}; `outrider up --kubernetes` runs a real control plane"
-    )
+    return NotFound(f"the local world does not serve {resource(kind)} ({kind.version}); {USE_KUBERNETES}")
 
 
 def already_exists(kind: Kind[Any], name: str) -> AlreadyExists:

@@ -11,20 +11,26 @@ _FORMS: dict[str, tuple[re.Pattern[str], int, str]] = {
     "subdomain": (
         re.compile(rf"{_LABEL}(\.{_LABEL})*"),
         253,
-        "a name is made of lower case letters, digits, '-' and '.', and begins and ends with a letter or digit "
-        "(a DNS-1123 subdomain, such as llama-3.1-8b)",
+        (
+            "a name is made of lower case letters, digits, '-' and '.', and begins and ends with a letter or digit "
+            "(a DNS-1123 subdomain, such as llama-3.1-8b)"
+        ),
     ),
     "label": (
         re.compile(_LABEL),
         63,
-        "a name is made of lower case letters, digits and '-', and begins and ends with a letter or digit "
-        "(a DNS-1123 label, such as production)",
+        (
+            "a name is made of lower case letters, digits and '-', and begins and ends with a letter or digit "
+            "(a DNS-1123 label, such as production)"
+        ),
     ),
     "service": (
         re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?"),
         63,
-        "the name of a Service is made of lower case letters, digits and '-', begins with a letter and ends with a letter "
-        "or digit (a DNS-1035 label, such as llama-3-1-8b)",
+        (
+            "the name of a Service is made of lower case letters, digits and '-', begins with a letter "
+            "and ends with a letter or digit (a DNS-1035 label, such as llama-3-1-8b)"
+        ),
     ),
 }
 _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)")

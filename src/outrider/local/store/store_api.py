@@ -7,18 +7,18 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from outrider.kube.api import (
-    BadRequest,
     Kind,
     ListResult,
-    NotFound,
     Object,
     PatchType,
     Propagation,
     Unavailable,
+    Undecodable,
     WatchEvent,
 )
-from outrider.kube.objects import NAMESPACE, POD
+from outrider.kube.objects import NAMESPACE
 from outrider.local.store import errors, scale
+from outrider.local.store.container_logs import container_logs
 from outrider.local.store.deletion import Deletion, delete
 from outrider.local.store.eviction import evict
 from outrider.local.store.log_source import LogOptions, LogSource
@@ -39,11 +39,11 @@ def _decoder(struct: Hashable) -> msgspec.json.Decoder[Any]:
 
 
 def decode_as(kind: Kind[T], data: bytes) -> T:
-    """An object, decoded into the kind's type. Raises `ApiError` when it does not fit that type."""
+    """An object, decoded into the kind's type. Raises `Undecodable` when it does not fit that type."""
     try:
         found: T = _decoder(cast("Hashable", kind.struct)).decode(data)
     except msgspec.ValidationError as error:
-        raise errors.internal(f"a {kind.kind} in the store does not decode: {error}") from error
+        raise Undecodable(f"cannot read a {kind.kind}: {error}") from error
     return found
 
 
@@ -190,23 +190,3 @@ def check_subresource(store: Store, kind: Kind[Any], subresource: str) -> None:
     known = not subresource or (subresource == "status" and rules.has_status)
     if not known and not (subresource == "finalize" and kind == NAMESPACE):
         raise errors.no_subresource(kind, subresource)
-
-
-async def container_logs(
-    store: Store, source: LogSource | None, namespace: str, pod: str, container: str, options: LogOptions
-) -> AsyncIterator[bytes]:
-    """The output of a container of a pod that exists; of its only container where none is named.
-
-    Raises `NotFound` for the pod, `BadRequest` for the container.
-    """
-    spec = store.get(POD, pod, namespace).object()["spec"]
-    names = [item["name"] for part in ("containers", "initContainers") for item in spec.get(part) or []]
-    if not container and len(spec["containers"]) > 1:
-        raise BadRequest(f"a container name must be specified for pod {pod}, choose one of: [{' '.join(names)}]")
-    chosen = container or names[0]
-    if chosen not in names:
-        raise BadRequest(f"container {chosen} is not valid for pod {pod}, choose one of: [{' '.join(names)}]")
-    if source is None:
-        raise NotFound("there are no logs here: this store runs without a kubelet")
-    async for chunk in source(namespace, pod, chosen, options):
-        yield chunk

@@ -1,7 +1,7 @@
 """One watch: the changes of a kind after a version, as far as a selection sees them, with bookmarks."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from outrider.kube.api import BadRequest, Expired, Kind
@@ -11,36 +11,39 @@ from outrider.local.store.selectors import Selection
 from outrider.local.store.store import Store
 
 
-async def watch(
+def watch(
     store: Store, kind: Kind[Any], selection: Selection, *, resource_version: str = "", timeout: float | None = None
 ) -> AsyncGenerator[Notice, None]:
     """Changes after `resource_version`; with none, or "0", first of all every object there is as ADDED.
 
     Ends after `timeout` seconds, with a last bookmark, and when the store is closed. Raises `Expired` when the version
-    is no longer known, be it at the start or because the reader fell too far behind.
+    is no longer known, be it at once or later, because the reader fell too far behind.
     """
-    history = store.table(kind).history
     at = _starting_version(store, resource_version)
-    if at is None:
-        at = store.version
-        current = [Notice("ADDED", record.data, record.version) for record in store.list(kind, selection)]
-    else:
-        history.after(at, 0)
-        current = []
+    if at is not None:
+        store.table(kind).history.after(at, 0)
+        return _follow(store, kind, selection, (), at, timeout)
+    current = [Notice("ADDED", record.data, record.version) for record in store.list(kind, selection)]
+    return _follow(store, kind, selection, current, store.version, timeout)
+
+
+async def _follow(
+    store: Store, kind: Kind[Any], selection: Selection, current: Sequence[Notice], at: int, timeout: float | None
+) -> AsyncGenerator[Notice, None]:
+    history = store.table(kind).history
     changed = history.join()
     alarm = _Alarm(store, changed, timeout)
     try:
         for notice in current:
             yield notice
-        del current
         while not store.closed:
             changed.clear()
             changes = history.after(at)
             for change in changes:
-                notice_or_none = seen_by(change, selection)
+                seen = seen_by(change, selection)
                 at = change.record.version
-                if notice_or_none is not None:
-                    yield notice_or_none
+                if seen is not None:
+                    yield seen
             if changes:
                 continue
             # Nothing of this kind is newer: so the watch has seen the world up to its present version.
