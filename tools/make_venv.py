@@ -18,14 +18,16 @@ def ensure_venv_module() -> None:
         return
     package = f"python3.{sys.version_info.minor}-venv"
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        sys.exit(f"This Python cannot make virtual environments. Install {package} (apt-get install {package}) and try again.")
+        sys.exit(f"This Python cannot make virtual environments: apt-get install {package}, then try again.")
     subprocess.run(["apt-get", "update", "-qq"], check=True)
     subprocess.run(["apt-get", "install", "-y", "-qq", package], check=True)
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
-        sys.exit(f"Outrider needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 ...")
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is run by whatever Python the user has
+        sys.exit(
+            f"Outrider needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 ..."
+        )
     target = Path(sys.argv[1])
     ensure_venv_module()
     print(f"Installing Outrider and its tools into {target} ...", flush=True)

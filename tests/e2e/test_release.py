@@ -18,6 +18,7 @@ pytestmark = pytest.mark.e2e
 
 MANIFEST = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
 NAME = "llama-3.1-8b"
+MODEL = "Llama-3.1-8B-Instruct"
 
 
 def version(text: str) -> str:
@@ -42,7 +43,7 @@ class OpenAiTraffic:
                     self._stream()
                 else:
                     answer = self.client.chat.completions.create(
-                        model=NAME, messages=[{"role": "user", "content": "hi"}], max_tokens=12
+                        model=MODEL, messages=[{"role": "user", "content": "hi"}], max_tokens=12
                     )
                     assert answer.choices[0].message.content
             except Exception as error:  # noqa: BLE001 - whatever the user's code would have seen
@@ -51,7 +52,7 @@ class OpenAiTraffic:
     def _stream(self) -> None:
         finish = None
         stream = self.client.chat.completions.create(
-            model=NAME, messages=[{"role": "user", "content": "hi"}], max_tokens=12, stream=True
+            model=MODEL, messages=[{"role": "user", "content": "hi"}], max_tokens=12, stream=True
         )
         for event in stream:
             if event.choices:
@@ -74,7 +75,7 @@ class OpenAiTraffic:
 def raw_traffic(url: str) -> Iterator[Tally]:
     """Twenty requests a second from a raw client in a thread of its own."""
     loop = asyncio.new_event_loop()
-    traffic = Traffic(url, NAME, per_second=20)
+    traffic = Traffic(url, MODEL, per_second=20)
     thread = threading.Thread(target=lambda: loop.run_until_complete(traffic.run()))
     thread.start()
     try:
@@ -109,7 +110,7 @@ def test_the_gateway_counts_requests_by_revision_and_code(running: LocalWorld) -
 
     async def ask() -> tuple[str, str, str]:
         async with aiohttp.ClientSession() as session:
-            body = {"model": NAME, "prompt": "test", "max_tokens": 1}
+            body = {"model": MODEL, "prompt": "test", "max_tokens": 1}
             async with session.post(f"{url}/v1/completions", json=body) as answer:
                 assert answer.status == 200
                 request_id = answer.headers["x-request-id"]

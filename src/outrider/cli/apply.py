@@ -26,7 +26,7 @@ class _Checked:
 
 def apply(
     *,
-    filename: Annotated[list[str], Parameter(alias="-f")],
+    filename: Annotated[list[str], Parameter(alias="-f", allow_leading_hyphen=True, negative="")],
     wait: bool = False,
     timeout: str = "600s",
     dry_run: bool = False,

@@ -6,7 +6,9 @@ from outrider.cli.errors import Exit
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print a completion script for your shell: `outrider completion bash > ~/.local/share/bash-completion/completions/outrider`.
+    """Print a completion script for your shell.
+
+    For bash: `outrider completion bash > ~/.local/share/bash-completion/completions/outrider`.
 
     Parameters
     ----------

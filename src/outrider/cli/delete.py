@@ -19,7 +19,7 @@ def delete(
     name: str | None = None,
     /,
     *more: str,
-    filename: Annotated[list[str] | None, Parameter(alias="-f")] = None,
+    filename: Annotated[list[str] | None, Parameter(alias="-f", allow_leading_hyphen=True, negative="")] = None,
     dry_run: bool = False,
     wait: bool = True,
     timeout: str = "120s",

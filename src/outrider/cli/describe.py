@@ -84,9 +84,8 @@ async def _print_pin(connection: Connection, item: Object) -> None:
     except NotFound:
         return
     spec = pin.get("spec", {})
-    print(
-        f"{'Pinned to:':<19}{spec.get('version')} by {spec.get('createdBy') or 'somebody'}: {spec.get('reason') or 'no reason given'}"
-    )
+    who, why = spec.get("createdBy") or "somebody", spec.get("reason") or "no reason given"
+    print(f"{'Pinned to:':<19}{spec.get('version')} by {who}: {why}")
 
 
 def _print_spec(item: Object) -> None:

@@ -31,7 +31,7 @@ def get(
     Parameters
     ----------
     kind
-        A kind such as llmdeployments (llmd), modelrevisions (mrev), versionpins, pods, nodes, services, deployments, events;
+        A kind such as llmdeployments (llmd), modelrevisions (mrev), versionpins, pods, nodes, services, events;
         several with commas; `all` for what belongs to LLM services.
     name
         Only the object of this name.

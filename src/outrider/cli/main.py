@@ -10,6 +10,8 @@ from outrider.cli.errors import CliError, Exit
 if TYPE_CHECKING:
     from cyclopts import App
 
+    from outrider.kube.api import ApiError
+
 
 def build_app() -> "App":
     """The command line, with every command registered by name and none imported."""
@@ -32,42 +34,38 @@ def build_app() -> "App":
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code. Errors are printed, never raised."""
+    """Run one command line and return its exit code. What is wrong is printed; only bugs are raised."""
+    from outrider.kube.api import ApiError
+
     try:
         code = build_app()(list(arguments), exit_on_error=True)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else (Exit.OK if stop.code is None else Exit.USAGE)
+    except (CliError, ApiError) as error:
+        return report(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Nothing is wrong, and nothing more can be written.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return Exit.OK
-    except Exception as error:  # the one place where an exception becomes a message
-        return report(error)
     return int(code) if isinstance(code, int) else Exit.OK
 
 
-def report(error: Exception) -> int:
-    """Print what went wrong and what to do, and return the exit code for it. Bugs keep their traceback."""
-    known = as_cli_error(error)
-    if known is None:
-        raise error
+def report(error: "CliError | ApiError") -> int:
+    """Print what went wrong and what to do, and return the exit code for it."""
+    known = error if isinstance(error, CliError) else as_cli_error(error)
     print(f"error: {known.message}", file=sys.stderr)
     for hint in known.hints:
         print(f"  {hint}", file=sys.stderr)
     return known.exit_code
 
 
-def as_cli_error(error: Exception) -> CliError | None:
-    """The message for an error that is not a bug of ours."""
-    if isinstance(error, CliError):
-        return error
+def as_cli_error(error: "ApiError") -> CliError:
+    """What an API server's refusal means to the user of a command."""
     from outrider.kube.api import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
 
-    if not isinstance(error, ApiError):
-        return None
     causes = [
         f"{cause.get('field', '')}: {cause.get('message', '')}".removeprefix(": ")
         for cause in error.details.get("causes", ())

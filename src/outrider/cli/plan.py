@@ -1,6 +1,7 @@
 """`outrider plan`: what Outrider would do, and why, without doing it."""
 
 import asyncio
+import time
 from typing import Annotated, Any
 
 import msgspec
@@ -11,15 +12,18 @@ from outrider.cli.connection import Cluster, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.manifests import read_manifests
 from outrider.cli.output import OutputFormat, print_structured
+from outrider.controllers.deployment.gather import gather_live
+from outrider.controllers.published import published
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan
+from outrider.plan.deployment import plan as decide
 
 
 def plan(
     name: str | None = None,
     /,
     *,
-    filename: Annotated[list[str] | None, Parameter(alias="-f")] = None,
+    filename: Annotated[list[str] | None, Parameter(alias="-f", allow_leading_hyphen=True, negative="")] = None,
     output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
@@ -40,8 +44,6 @@ def plan(
 
 
 async def _plan(name: str | None, filenames: list[str], output: OutputFormat, cluster: Cluster | None) -> int:
-    from outrider.controllers.deployment.live import plan_live
-
     async with connect(cluster) as connection:
         targets: list[tuple[str, str, dict[str, Any] | None]] = []
         if name is not None:
@@ -52,10 +54,11 @@ async def _plan(name: str | None, filenames: list[str], output: OutputFormat, cl
                 targets.append((checked.body["metadata"]["namespace"], manifest.name, checked.body))
         if not targets:
             raise CliError("the manifests hold no LLMDeployment: there is nothing to plan", exit_code=Exit.INVALID)
-        plans = [
-            (f"{where}/{each}", await plan_live(connection.api, where, each, manifest=body))
-            for where, each, body in targets
-        ]
+        config = await published(connection.api)
+        plans = []
+        for where, each, body in targets:
+            snapshot = await gather_live(connection.api, where, each, config, manifest=body)
+            plans.append((f"{where}/{each}", decide(snapshot, time.time())))
     if output in ("json", "yaml"):
         built = [{"name": title, **msgspec.to_builtins(found)} for title, found in plans]
         print_structured(built[0] if len(built) == 1 else built, output)

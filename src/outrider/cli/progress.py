@@ -8,7 +8,7 @@ from typing import Self, TextIO
 
 
 class Progress:
-    """One line that says what is awaited. On a terminal it is rewritten in place; elsewhere a line is printed per change.
+    """One line that says what is awaited, rewritten in place on a terminal; elsewhere a line is printed per change.
 
     It writes to standard error, so that standard output stays what the command was asked for.
     """

@@ -39,7 +39,7 @@ def rollback(
     name
         Name of the LLMDeployment.
     to
-        Version (v1.2.0), revision number or hash from `outrider rollout history`. Default: the last version that worked.
+        Version (v1.2.0), revision number or hash from `outrider rollout history`. Default: the last that worked.
     reason
         Why, for those who read the history.
     wait
@@ -100,9 +100,8 @@ async def _rollback(
     elif dry_run:
         print("dry run: nothing was changed")
     else:
-        print(
-            f"pinned. When Git says version: {target.spec.version} as well, lift the pin:  outrider unpin {name}{_namespace_flag(cluster)}"
-        )
+        unpin_command = f"outrider unpin {name}{_namespace_flag(cluster)}"
+        print(f"pinned. When Git says version: {target.spec.version} as well, lift the pin:  {unpin_command}")
     return Exit.OK
 
 

@@ -113,7 +113,7 @@ def _service(item: Object) -> dict[str, Any]:
 
 
 def _lacks(conditions: dict[str, Any]) -> bool:
-    return dig(conditions, "CapacityAvailable", "status") == "False"
+    return bool(dig(conditions, "CapacityAvailable", "status") == "False")
 
 
 def _print(report: dict[str, Any], connection: Connection, output: OutputFormat) -> None:
@@ -124,9 +124,11 @@ def _print(report: dict[str, Any], connection: Connection, output: OutputFormat)
         print(f"cannot be reached: {report['unreachable']}")
         return
     nodes = report["nodes"]
-    print(
-        f"{connection.description}: {nodes['ready']} of {nodes['total']} nodes ready, {nodes['gpusUsed']} of {nodes['gpus']} GPUs used{_world()}"
+    ready, used = (
+        f"{nodes['ready']} of {nodes['total']} nodes ready",
+        f"{nodes['gpusUsed']} of {nodes['gpus']} GPUs used",
     )
+    print(f"{connection.description}: {ready}, {used}{_world()}")
     services = report["services"]
     if not services:
         print("no LLM services yet. Apply one:  outrider apply --filename examples/llama-3.1-8b.yaml --wait")

@@ -1,4 +1,4 @@
-"""Which columns each kind is shown with. Outrider's own kinds use the printer columns of their CRDs, as kubectl does."""
+"""Which columns each kind is shown with: for Outrider's own kinds the printer columns of their CRDs, as in kubectl."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

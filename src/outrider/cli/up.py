@@ -41,7 +41,7 @@ def up(
     gpus_per_node
         Simulated GPUs of each node.
     engine
-        simulator: model servers that speak vLLM's API and need no GPU. vllm: the real `vllm serve` on this machine's PATH.
+        simulator: model servers that speak vLLM's API and need no GPU. vllm: the `vllm serve` on this machine's PATH.
     fresh
         Forget what an earlier run kept, and start empty.
     detach
@@ -174,7 +174,7 @@ def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = Fal
     folder.forget_info()
     output = folder.path / "up.out"
     with output.open("wb") as sink:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - this very program, with options that were checked
             [sys.executable, "-m", "outrider", "up", "--world", folder.name, *options],
             stdin=subprocess.DEVNULL,
             stdout=sink,

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from outrider.api.duration import parse_duration
+from outrider.api.duration import Duration
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import find_condition
 from outrider.cli.errors import CliError, Exit
@@ -26,9 +26,9 @@ def seconds(text: str, option: str) -> float:
         CliError: it is no duration.
     """
     try:
-        return float(parse_duration(text))
+        return Duration.parse(text).seconds
     except ValueError as error:
-        raise CliError(f"{option}: {error}", exit_code=Exit.USAGE) from error
+        raise CliError(f"{option} {text}: {error}", exit_code=Exit.USAGE) from error
 
 
 async def follow(api: Api, kind: Kind[T], name: str, namespace: str) -> AsyncIterator[T | None]:

@@ -57,7 +57,7 @@ def manifest_text() -> str:
 
 
 class Story:
-    """Plays the demo. Every step is the command that a user would type, run as he would run it, and measured from outside."""
+    """Plays the demo: every step is the command that a user would type, run as a process and measured from outside."""
 
     def __init__(self, api: Api, kubeconfig: Path, timeline: Timeline) -> None:
         self._api = api
@@ -75,9 +75,8 @@ class Story:
         timeline.title("1. Serve a model: the production manifest of the SRE guide, as it is printed there")
         ready_seconds = await self._release(FIRST_VERSION)
         item = await self._api.get(LLM_DEPLOYMENT, self.name, self.namespace)
-        timeline.line(
-            f"{FIRST_VERSION} is Ready after {ready_seconds:.1f} s: {item.status.ready} replicas, {item.status.gpus} GPUs"
-        )
+        size = f"{item.status.ready} replicas, {item.status.gpus} GPUs"
+        timeline.line(f"{FIRST_VERSION} is Ready after {ready_seconds:.1f} s: {size}")
         timeline.line(f"it answers at {item.status.url}/v1/chat/completions")
         timeline.title("2. Users come: 20 requests a second, half of them streamed")
         async with self._traffic(item) as traffic:
@@ -176,16 +175,15 @@ class Story:
     def _sum_up(self, result: Result) -> None:
         timeline = self._timeline
         timeline.title("What was measured")
+        before, bad, after = map(_ms, (result.latency_p95_before, result.latency_p95_bad, result.latency_p95_after))
+        latency = f"{before}, then {bad} with the bad version, then {after}"
         rows = (
             ("first version Ready", f"{result.ready_seconds:.1f} s"),
             ("good release", f"{result.release_seconds:.1f} s"),
             ("rollback", f"{result.rollback_seconds:.1f} s"),
             ("requests", f"{result.requests}, {result.failed_requests} failed"),
             ("streams", f"{result.streams}, {result.broken_streams} broken"),
-            (
-                "p95 latency",
-                f"{_ms(result.latency_p95_before)} -> {_ms(result.latency_p95_bad)} (bad version) -> {_ms(result.latency_p95_after)}",
-            ),
+            ("p95 latency", latency),
         )
         for title, value in rows:
             timeline.line(f"{title:<20} {value}")

@@ -60,15 +60,14 @@ class Tally:
         return found
 
     def latency(self, since: float, until: float, share: float = 0.95) -> float | None:
-        """A quantile of the seconds that good answers took, of requests begun in the interval; None if there are none."""
-        taken = sorted(
-            answer.seconds for answer in self.answers if since <= answer.started < until and not answer.failure
-        )
+        """A quantile of the seconds that good answers to requests of the interval took; None without any."""
+        good = [answer for answer in self.answers if since <= answer.started < until and not answer.failure]
+        taken = sorted(answer.seconds for answer in good)
         return taken[min(len(taken) - 1, int(share * len(taken)))] if taken else None
 
 
 class Traffic:
-    """Requests at a steady rate, whatever the answers (an open loop: slow answers do not thin it), half of them streamed."""
+    """Requests at a steady rate, half of them streamed. An open loop: slow answers do not thin it."""
 
     def __init__(
         self, url: str, model: str, *, per_second: float = 20.0, max_tokens: int = 16, timeout: float = 60.0

@@ -1,0 +1,21 @@
+"""`make bench`: run every benchmark, or the one that is named. Each prints a table and then one JSON line."""
+
+import runpy
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    known = sorted(path.stem for path in HERE.glob("*.py") if path.stem != "run")
+    names = sys.argv[1:] or known
+    for name in names:
+        if name not in known:
+            sys.exit(f"no benchmark {name!r}; there are: {', '.join(known)}")
+        print(f"== {name}", flush=True)
+        runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
