@@ -49,7 +49,7 @@ _NUMBER = r"-?\d{1,15}(?:\.\d{1,6})?"
 _OPERATION = rf"({_NUMBER})\s*(\+|-|\*|x|{_TIMES}|/|{_DIVIDED}|plus|minus|times|multiplied by|divided by)\s*({_NUMBER})"
 # Only where something asks for the result: otherwise a date such as 2026-11-23 would be a subtraction.
 _ARITHMETIC = re.compile(
-    rf"(?:(?:what'?s|what is|calculate|compute|evaluate|solve|how much is)[^\d\n-]{{0,30}}?{_OPERATION}"
+    rf"(?:(?:what'?s|what is|calculate|compute|evaluate|solve|how much is)[^\d-]{{0,30}}?{_OPERATION}"
     rf"|{_OPERATION}\s*=\s*\??\s*$)",
     re.IGNORECASE,
 )
