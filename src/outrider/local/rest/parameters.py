@@ -92,7 +92,7 @@ def patch_type(request: web.Request) -> PatchType:
         return _PATCH_TYPES[request.content_type]
     except KeyError:
         raise unsupported_media_type(
-            f"the content type of a PATCH must be one of {', '.join((*_PATCH_TYPES, APPLY))}, not {request.content_type}"
+            f"a PATCH must be of type {', '.join((*_PATCH_TYPES, APPLY))}, not {request.content_type}"
         ) from None
 
 

@@ -115,7 +115,8 @@ def _check_pod_spec(spec: Any, path: str) -> list[Cause]:
 
 
 _POD_MAY_CHANGE = (
-    "spec.containers[*].image, spec.initContainers[*].image, spec.activeDeadlineSeconds, spec.terminationGracePeriodSeconds, "
+    "spec.containers[*].image, spec.initContainers[*].image, spec.activeDeadlineSeconds, "
+    "spec.terminationGracePeriodSeconds, "
     "spec.tolerations (only additions), spec.schedulingGates (only removals), and spec.nodeName once"
 )
 

@@ -12,7 +12,7 @@ from outrider.local.store.records import Record, make_record
 from outrider.local.store.store import Store
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
-"""The finalizers by which an object waits for the garbage collector: to let its dependents go, or to delete them first."""
+"""The finalizers by which an object waits for the garbage collector: to let its dependents be, or delete them first."""
 DEFAULT_GRACE_SECONDS = 30
 FINISHED = ("Succeeded", "Failed")
 

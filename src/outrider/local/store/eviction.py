@@ -33,13 +33,28 @@ def evict(store: Store, name: str, namespace: str, deletion: Deletion) -> Record
     budgets = _budgets_of(store, record)
     if len(budgets) > 1:
         raise errors.internal(f"pod {name!r} has more than one PodDisruptionBudget, which eviction does not support")
-    for budget in budgets:
+    charged = [budget for budget in budgets if not _waived(budget.object(), record.object())]
+    for budget in charged:
         _check_budget(budget.object())
     # Whatever else is wrong with the request must be found before the budget pays for it.
     delete(store, POD, name, namespace, msgspec.structs.replace(deletion, dry_run=True))
-    for budget in budgets:
+    for budget in charged:
         _charge(store, budget, name, dry_run=deletion.dry_run)
     return delete(store, POD, name, namespace, deletion)
+
+
+def _waived(budget: Object, pod: Object) -> bool:
+    """Whether the budget lets the pod go without being charged: an unhealthy pod, as `unhealthyPodEvictionPolicy` says.
+
+    Under IfHealthyBudget, the default, that is so while all pods that the budget wants are healthy without this one.
+    """
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    if any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions):
+        return False
+    status = budget.get("status") or {}
+    if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
+        return True
+    return bool(0 < status.get("desiredHealthy", 0) <= status.get("currentHealthy", 0))
 
 
 def _needs_no_leave(pod: Object) -> bool:

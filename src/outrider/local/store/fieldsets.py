@@ -8,13 +8,13 @@ owned apart from what it holds. The algebra is that of sigs.k8s.io/structured-me
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from outrider.local.store.records import decode, encode
+from outrider.local.store.records import decode, encode, same
 from outrider.local.store.shapes import Shape
 
 Path = tuple[str, ...]
 Fields = frozenset[Path]
 
-_PRESENT = object()
+_PRESENT = True
 """Stands for the value of an item of a list: that it is there."""
 
 
@@ -85,13 +85,10 @@ def leaves(obj: Mapping[str, Any], shape: Shape) -> dict[Path, Any]:
 
 def compare(old: Mapping[Path, Any], new: Mapping[Path, Any]) -> tuple[Fields, Fields]:
     """The fields that are new or differ, and those that are gone."""
-    changed = frozenset(path for path, value in new.items() if path not in old or not _same(old[path], value))
+    changed = frozenset(
+        path for path, value in new.items() if path not in old or not (old[path] is value or same(old[path], value))
+    )
     return changed, frozenset(old.keys() - new.keys())
-
-
-def _same(old: Any, new: Any) -> bool:
-    # JSON's true and 1 are not the same, although Python's are.
-    return bool(old == new) and isinstance(old, bool) == isinstance(new, bool)
 
 
 def below(fields: Iterable[Path], top: str) -> Fields:

@@ -56,8 +56,8 @@ def _check_key(key: str, field: str) -> list[Cause]:
     if not good or (slash and check_name(prefix, "subdomain")):
         return [
             invalid_value(
-                field, key, "a key is a name of at most 63 letters, digits, '-', '_' and '.', that begins and ends with a "
-                "letter or digit, with or without a DNS prefix and '/', as in example.com/name",
+                field, key, "a key is a name of at most 63 letters, digits, '-', '_' and '.', that begins and ends "
+                "with a letter or digit, with or without a DNS prefix and '/', as in example.com/name",
             )
         ]  # fmt: skip
     return []
@@ -76,8 +76,8 @@ def check_labels(labels: Any, field: str = "metadata.labels") -> list[Cause]:
         elif len(value) > 63 or (value and not _QUALIFIED_NAME.fullmatch(value)):
             causes.append(
                 invalid_value(
-                    field, value, "the value of a label is empty or at most 63 letters, digits, '-', '_' and '.', and begins "
-                    "and ends with a letter or digit",
+                    field, value, "a label's value is empty or at most 63 letters, digits, '-', '_' and '.', "
+                    "and begins and ends with a letter or digit",
                 )
             )  # fmt: skip
     return causes

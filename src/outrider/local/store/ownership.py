@@ -23,6 +23,7 @@ from outrider.local.store.fieldsets import (
     steps_of,
     to_fields_v1,
 )
+from outrider.local.store.records import same
 from outrider.local.store.shapes import Shape
 
 Operation = Literal["Apply", "Update"]
@@ -32,8 +33,8 @@ _NOT_OWNED: frozenset[Path] = frozenset(
     | {
         ("f:metadata", f"f:{name}")
         for name in (
-            "name", "namespace", "generateName", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink",
-            "deletionTimestamp", "deletionGracePeriodSeconds",
+            "name", "namespace", "generateName", "uid", "resourceVersion", "generation", "creationTimestamp",
+            "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds",
         )
     }
 )  # fmt: skip
@@ -88,10 +89,10 @@ def write_entries(entries: Sequence[Entry]) -> list[Object]:
 
 def owned_fields(obj: Object, shape: Shape) -> dict[Path, Any]:
     """The fields of an object that can be owned, with their values."""
+    rest = {name: value for name, value in obj.items() if name != "metadata"}
     metadata = {name: value for name, value in (obj.get("metadata") or {}).items() if name != "managedFields"}
-    return {
-        path: value for path, value in leaves({**obj, "metadata": metadata}, shape).items() if path not in _NOT_OWNED
-    }
+    found = leaves(rest | {"metadata": metadata}, shape)
+    return {path: value for path, value in found.items() if path not in _NOT_OWNED}
 
 
 def reachable(fields: Fields, subresource: str, *, has_status: bool) -> Fields:
@@ -102,11 +103,20 @@ def reachable(fields: Fields, subresource: str, *, has_status: bool) -> Fields:
     return status if subresource == "status" else fields - status
 
 
+def _difference(old: Object, new: Object, shape: Shape) -> tuple[Fields, Fields]:
+    """The fields that are new or differ, and those that are gone. What is equal as a whole is not looked into."""
+    differing = {name for name in old.keys() | new.keys() if not same(old.get(name), new.get(name))}
+    return compare(
+        owned_fields({name: value for name, value in old.items() if name in differing}, shape),
+        owned_fields({name: value for name, value in new.items() if name in differing}, shape),
+    )
+
+
 def record_update(
     entries: Sequence[Entry], manager: Manager, old: Object, new: Object, shape: Shape, *, api_version: str, now: str
 ) -> tuple[Entry, ...]:
     """The owners after `manager` turned `old` into `new`: it owns what it changed, and nobody owns what is gone."""
-    changed, removed = compare(owned_fields(old, shape), owned_fields(new, shape))
+    changed, removed = _difference(old, new, shape)
     if not (changed or removed):
         return tuple(entries)
     return _replace_fields(entries, manager, changed, removed | changed, add=True, api_version=api_version, now=now)
@@ -117,29 +127,24 @@ def record_apply(
     *, api_version: str, now: str,
 ) -> tuple[Entry, ...]:  # fmt: skip
     """The owners after `manager` applied: it owns `owned`, and the others no longer own what changed or is gone."""
-    changed, removed = compare(owned_fields(old, shape), owned_fields(new, shape))
+    changed, removed = _difference(old, new, shape)
     return _replace_fields(entries, manager, owned, removed | changed, add=False, api_version=api_version, now=now)
 
 
 def _replace_fields(
     entries: Sequence[Entry], manager: Manager, fields: Fields, lost: Fields, *, add: bool, api_version: str, now: str
 ) -> tuple[Entry, ...]:
-    result, found = [], False
+    result = []
+    if not any(entry.manager == manager for entry in entries):
+        entries = [*entries, Entry(manager, api_version, now, frozenset())]
     for entry in entries:
-        mine = entry.manager == manager
-        found = found or mine
-        kept = entry.fields - lost if add or not mine else frozenset()
-        after = kept | fields if mine else kept
-        if after:
-            unchanged = after == entry.fields
-            result.append(
-                entry if unchanged else msgspec.structs.replace(
-                    entry, fields=after, time=now if mine else entry.time, api_version=api_version if mine else entry.api_version
-                )
-            )  # fmt: skip
-    if not found and fields:
-        result.append(Entry(manager, api_version, now, fields))
-    return tuple(result)
+        if entry.manager != manager:
+            result.append(msgspec.structs.replace(entry, fields=entry.fields - lost))
+            continue
+        after = (entry.fields - lost) | fields if add else fields
+        unchanged = after == entry.fields
+        result.append(entry if unchanged else Entry(manager, api_version, now, after))
+    return tuple(entry for entry in result if entry.fields)
 
 
 def merge_applied(live: Any, wanted: Any, shape: Shape) -> Any:
@@ -196,7 +201,7 @@ def apply(
     """
     owned = reachable(frozenset(owned_fields(wanted, shape)), manager.subresource, has_status=has_status)
     merged = merge_applied(live, wanted, shape)
-    changed, _ = compare(owned_fields(live, shape), owned_fields(merged, shape))
+    changed, _ = _difference(live, merged, shape)
     changed = reachable(changed, manager.subresource, has_status=has_status)
     others = [entry for entry in entries if entry.manager != manager]
     if not force:

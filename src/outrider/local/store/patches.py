@@ -8,7 +8,7 @@ from outrider.local.store.records import copy
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """`target` with `patch` merged into it: null removes, maps merge, anything else replaces. Arguments stay as they are."""
+    """`target` with `patch` merged into it: null removes, maps merge, all else replaces. Arguments do not change."""
     if not isinstance(patch, Mapping):
         return patch
     merged = dict(target) if isinstance(target, Mapping) else {}

@@ -176,19 +176,23 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")
-        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise sqlite3.DatabaseError(health)
-        (found,) = connection.execute("SELECT version FROM format").fetchone()
-        if found != FORMAT:
-            raise StoreError(
-                f"{path} has format {found}, and this version of Outrider reads format {FORMAT}: use the version that wrote "
-                "it, or start anew with `outrider up --fresh`, which deletes the objects of the local world"
-            )
+        _check(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if health != "ok":
+        raise sqlite3.DatabaseError(health)
+    (found,) = connection.execute("SELECT version FROM format").fetchone()
+    if found != FORMAT:
+        raise StoreError(
+            f"{path} has format {found}, and this version of Outrider reads format {FORMAT}: use the version that "
+            "wrote it, or start anew with `outrider up --fresh`, which deletes the objects of the local world"
+        )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from outrider.kube.api import Kind, Object
 from outrider.kube.selectors import SELECTABLE_FIELDS, field_value
 
 _encoder = msgspec.json.Encoder()
+_sorted_encoder = msgspec.json.Encoder(order="sorted")
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
@@ -22,6 +23,11 @@ def decode(data: bytes) -> Any:
 def copy(value: Any) -> Any:
     """The value as JSON would carry it. A round trip is several times faster than `copy.deepcopy`."""
     return _decoder.decode(_encoder.encode(value))
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two values are the same JSON. To Python alone `true` and `1` would be."""
+    return bool(left == right) and _sorted_encoder.encode(left) == _sorted_encoder.encode(right)
 
 
 class Record(msgspec.Struct, frozen=True, eq=False, gc=False):

@@ -13,7 +13,7 @@ from outrider.local.store.fieldsets import Fields
 from outrider.local.store.metadata_rules import check_finalizers, check_metadata
 from outrider.local.store.ownership import Entry, Manager
 from outrider.local.store.patches import json_patch, merge_patch
-from outrider.local.store.records import Record, copy, make_record
+from outrider.local.store.records import Record, copy, make_record, same
 from outrider.local.store.store import Store, Table
 from outrider.local.store.strategic import strategic_merge
 
@@ -156,7 +156,7 @@ def patch(
         new = strategic_merge(record.object(), wanted, table.rules.shape)
     else:
         raise errors.unsupported_media_type(
-            f"{errors.resource(kind)} is a custom resource, which takes merge, JSON and apply patches, but no strategic ones"
+            f"{errors.resource(kind)} is a custom resource: it takes merge, JSON and apply patches, not strategic ones"
         )
     return change(store, table, record, _checked_body(kind, new), write)
 
@@ -258,9 +258,9 @@ def change(
     after = _owners(store, table, before, live, new, write, existing)
     same_owners = after == ownership.read_entries(live["metadata"])
     new["metadata"].pop("managedFields", None)
-    if same_owners and new == _unmanaged(live):
+    if same_owners and same(new, _unmanaged(live)):
         return record
-    if rules.has_status and _specified(new) != _specified(live):
+    if rules.has_status and not same(_specified(new), _specified(live)):
         new["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
     _write_owners(new, after)
     if write.dry_run:
