@@ -211,3 +211,53 @@ def test_a_restarted_scheduler_counts_what_was_bound_before(in_world):
         assert len(bound(world)) == 4
 
     in_world(story)
+
+
+class Deaf(Trouble):
+    """The binding of pod `late` happens, but nobody hears of it until `hears` is set."""
+
+    def __init__(self, world):
+        super().__init__(world)
+        self.hears = asyncio.Event()
+        self.bound = asyncio.Event()
+
+    async def watch(self, kind, *arguments, **options):
+        async for event in self._world.api.watch(kind, *arguments, **options):
+            if kind == POD and self.bound.is_set():
+                await self.hears.wait()
+            yield event
+
+    async def get(self, kind, name, namespace=""):
+        if kind == POD and self.bound.is_set() and not self.hears.is_set():
+            raise Unavailable("the connection broke")
+        return await self._world.api.get(kind, name, namespace)
+
+    async def patch(self, kind, name, patch, namespace="", **options):
+        if kind == POD and name == "late":
+            self.bound.set()
+        written = await self._world.api.patch(kind, name, patch, namespace, **options)
+        if kind == POD and name == "late" and not self.hears.is_set():
+            raise Unavailable("the connection broke")
+        return written
+
+
+def test_a_binding_that_nobody_heard_of_holds_its_gpu(in_world):
+    async def story(world):
+        never_overcommit(world)
+        api = Deaf(world)
+        world.start_actors(api)
+        await world.add_node("node-1", gpus=1, taints=[{"key": "k", "value": "v", "effect": "NoSchedule"}])
+        await world.api.create(POD.into(dict), pod_body("early"))
+        await world.until(lambda: scheduled_condition(world, "early"))
+        await world.api.create(POD.into(dict), pod_body("late", tolerations=[{"operator": "Exists"}]))
+        await world.until(api.bound.is_set)
+        # Now `early`, which is first in the queue, fits as well, if the scheduler forgets what it did.
+        await world.api.patch(NODE, "node-1", {"spec": {"taints": []}})
+        await world.pass_time(30)
+        assert sorted(bound(world)) == ["late"]
+        api.hears.set()
+        await world.pass_time(30)
+        await world.api.delete(POD, "late", "default")
+        await world.until(lambda: sorted(bound(world)) == ["early"])
+
+    in_world(story, actors=False)
