@@ -1,43 +1,12 @@
 """The prober's promises to a controller: never wait, never guess, wake when the answer changes."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+
+from manual_clock import ManualClock, running, settle
 
 from outrider.signals.probe import ProbeResult
 from outrider.signals.prober import Prober, ProbeTarget
-
-
-class ManualClock:
-    """Sleepers wake when the test lets time pass."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
-
-    def now(self) -> float:
-        return 1_000_000.0 + self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        event = asyncio.Event()
-        self._sleepers.append((self.time + seconds, event))
-        await event.wait()
-
-    async def advance(self, seconds: float) -> None:
-        self.time += seconds
-        due = [event for when, event in self._sleepers if when <= self.time]
-        self._sleepers = [(when, event) for when, event in self._sleepers if when > self.time]
-        for event in due:
-            event.set()
-        await settle()
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 class Pods:
@@ -69,18 +38,6 @@ def pod(name: str, port: int = 8080) -> ProbeTarget:
     return ProbeTarget(key=name, url=f"http://{name}:{port}", model="m")
 
 
-@contextlib.asynccontextmanager
-async def running(prober: Prober) -> AsyncIterator[None]:
-    task = asyncio.create_task(prober.run())
-    try:
-        await settle()
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 def make(on_change: Callable[[str], None] | None = None, concurrency: int = 32) -> tuple[Prober, Pods, ManualClock]:
     clock = ManualClock()
     pods = Pods(clock)
@@ -91,7 +48,7 @@ def test_a_new_target_is_unknown_then_known_and_its_owner_is_woken() -> None:
     async def main() -> None:
         woken: list[str] = []
         prober, _, clock = make(woken.append)
-        async with running(prober):
+        async with running(prober.run()):
             assert prober.watch("ns/a", [pod("p")]) == {"p": None}
             await settle()
             result = prober.watch("ns/a", [pod("p")])["p"]
@@ -108,7 +65,7 @@ def test_the_owner_is_woken_only_when_the_answer_changes() -> None:
     async def main() -> None:
         woken: list[str] = []
         prober, pods, clock = make(woken.append)
-        async with running(prober):
+        async with running(prober.run()):
             prober.watch("ns/a", [pod("p")])
             await settle()
             await clock.advance(10)
@@ -130,7 +87,7 @@ def test_the_owner_is_woken_only_when_the_answer_changes() -> None:
 def test_targets_that_are_gone_are_forgotten_and_no_longer_probed() -> None:
     async def main() -> None:
         prober, pods, clock = make()
-        async with running(prober):
+        async with running(prober.run()):
             prober.watch("ns/a", [pod("p"), pod("q")])
             await settle()
             prober.watch("ns/a", [pod("q")])
@@ -148,7 +105,7 @@ def test_targets_that_are_gone_are_forgotten_and_no_longer_probed() -> None:
 def test_a_target_that_moved_is_unknown_until_it_is_probed_again() -> None:
     async def main() -> None:
         prober, pods, _ = make()
-        async with running(prober):
+        async with running(prober.run()):
             prober.watch("ns/a", [pod("p")])
             await settle()
             assert prober.watch("ns/a", [pod("p", 9090)]) == {"p": None}
@@ -162,7 +119,7 @@ def test_a_target_that_moved_is_unknown_until_it_is_probed_again() -> None:
 def test_a_pod_that_changed_hands_stays_with_its_new_owner() -> None:
     async def main() -> None:
         prober, _, _ = make()
-        async with running(prober):
+        async with running(prober.run()):
             prober.watch("ns/a", [pod("p")])
             prober.watch("ns/b", [pod("p")])
             prober.watch("ns/a", ())
@@ -175,7 +132,7 @@ def test_a_pod_that_changed_hands_stays_with_its_new_owner() -> None:
 def test_a_result_that_is_not_renewed_becomes_unknown() -> None:
     async def main() -> None:
         prober, pods, clock = make()
-        async with running(prober):
+        async with running(prober.run()):
             prober.watch("ns/a", [pod("p")])
             await settle()
             pods.hung.add("p")
@@ -192,7 +149,7 @@ def test_no_more_than_the_limit_are_probed_at_once() -> None:
     async def main() -> None:
         prober, pods, _ = make(concurrency=3)
         prober.watch("ns/a", [pod(f"p{number}") for number in range(10)])
-        async with running(prober):
+        async with running(prober.run()):
             await settle()
             await settle()
             assert len(pods.probed) == 10

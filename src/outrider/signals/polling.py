@@ -39,16 +39,17 @@ class _Watched(Generic[TargetT, ResultT]):
 
 
 class Poller(Generic[TargetT, ResultT]):
-    """Calls `look` for every watched target, at once and then every `pause(result)` seconds, `concurrency` at a time.
+    """Looks at every watched target, at once and then every `pause(result)` seconds, `concurrency` at a time.
 
-    `look` turns whatever goes wrong into a result. A result older than `stale_after` seconds is unknown (None).
+    `look(target, before)` turns whatever goes wrong into a result; `before` is the target's last one, however old.
+    A result older than `stale_after` seconds is unknown (None).
     `changed(before, after)` decides whether `on_change` is called with the target's owner.
     """
 
     def __init__(
         self,
         clock: Clock,
-        look: Callable[[TargetT], Awaitable[ResultT]],
+        look: Callable[[TargetT, ResultT | None], Awaitable[ResultT]],
         *,
         pause: Callable[[ResultT], float],
         changed: Callable[[ResultT | None, ResultT], bool],
@@ -124,7 +125,7 @@ class Poller(Generic[TargetT, ResultT]):
     async def _keep_looking(self, watched: _Watched[TargetT, ResultT]) -> None:
         while True:
             async with self._slots:
-                result = await self._look(watched.target)
+                result = await self._look(watched.target, watched.result)
             before = self.latest(watched.target.key)
             watched.result, watched.taken_at = result, self._clock.monotonic()
             if self._on_change is not None and self._changed(before, result):

@@ -72,7 +72,7 @@ async def probe(
     model: str,
     *,
     clock: Clock,
-    timeout: float = 5.0,  # noqa: ASYNC109 - it becomes part of the sentence, and /health is asked when it has passed
+    timeout: float = 5.0,
     headers: Mapping[str, str] | None = None,
     max_tokens: int = MAX_TOKENS,
 ) -> ProbeResult:

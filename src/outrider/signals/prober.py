@@ -49,10 +49,11 @@ class Prober:
         self._clock = clock
         self._timeout = timeout
         self._headers = dict(headers or {})
+        self._probe_one = probe_one or self._probe
         self._session: aiohttp.ClientSession | None = None
         self._poller: Poller[ProbeTarget, ProbeResult] = Poller(
             clock,
-            probe_one or self._probe,
+            self._look,
             pause=lambda result: interval if result.ok else min(retry_interval, interval),
             changed=_changed,
             stale_after=STALE_INTERVALS * interval + timeout,
@@ -81,6 +82,9 @@ class Prober:
     def age(self, key: str) -> float | None:
         """Seconds since the pod with this uid was last probed; None when it never was."""
         return self._poller.age(key)
+
+    async def _look(self, target: ProbeTarget, _: ProbeResult | None) -> ProbeResult:
+        return await self._probe_one(target)
 
     async def _probe(self, target: ProbeTarget) -> ProbeResult:
         assert self._session is not None, "probes run inside run()"
