@@ -161,7 +161,10 @@ class PlanWorld:
                 continue
             bad = meta["labels"][labels.MODEL_VERSION] in self.failing
             found[meta["uid"]] = ProbeView(
-                ok=not bad, at=self.now, last_success=None if bad else self.now, message="it answered 500" if bad else ""
+                ok=not bad,
+                at=self.now,
+                last_success=None if bad else self.now,
+                message="it answered 500" if bad else "",
             )
         return found
 
@@ -224,7 +227,10 @@ class PlanWorld:
         return {
             "metadata": {"name": name, "labels": {labels.GPU_PRODUCT: "NVIDIA-A100-SXM4-40GB"}},
             "spec": spec,
-            "status": {"allocatable": {"nvidia.com/gpu": str(gpus)}, "conditions": [{"type": "Ready", "status": "True"}]},
+            "status": {
+                "allocatable": {"nvidia.com/gpu": str(gpus)},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
         }
 
     def foreign_pod(self, name: str, deployment: str, node: str, gpus: int) -> None:
@@ -247,7 +253,9 @@ class PlanWorld:
 
     def _roll(self, spec: dict[str, Any]) -> None:
         template, wanted = spec["template"], spec["replicas"]
-        surge, unavailable = (_amount(spec["strategy"]["rollingUpdate"][key], wanted) for key in ("maxSurge", "maxUnavailable"))
+        surge, unavailable = (
+            _amount(spec["strategy"]["rollingUpdate"][key], wanted) for key in ("maxSurge", "maxUnavailable")
+        )
         new = [pod for pod in self.pods if pod["template"] == template]
         old = [pod for pod in self.pods if pod["template"] != template]
         for pod in [pod for pod in old if not _ready(pod)][: max(0, len(self.pods) - (wanted - unavailable))]:
@@ -278,13 +286,19 @@ class PlanWorld:
                 continue
             gpus = _gpus(pod)
             for node in self.nodes:
-                held = sum(_gpus(other) for other in [*self.pods, *self.foreign_pods] if other["spec"]["nodeName"] == node["metadata"]["name"])
+                held = sum(
+                    _gpus(other)
+                    for other in [*self.pods, *self.foreign_pods]
+                    if other["spec"]["nodeName"] == node["metadata"]["name"]
+                )
                 room = int(node["status"]["allocatable"]["nvidia.com/gpu"]) - held
                 if room >= gpus and not node["spec"].get("unschedulable"):
                     pod["spec"]["nodeName"] = node["metadata"]["name"]
                     break
             else:
-                pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "Insufficient nvidia.com/gpu"}]
+                pod["status"]["conditions"] = [
+                    {"type": "PodScheduled", "status": "False", "message": "Insufficient nvidia.com/gpu"}
+                ]
 
     def _load(self) -> None:
         for pod in self.pods:
@@ -295,7 +309,11 @@ class PlanWorld:
                 waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
                 pod["status"]["containerStatuses"] = [{"name": "model-server", "state": waiting, "restartCount": 3}]
             elif pod["age"] > self.load_ticks:
-                pod["status"] = {"phase": "Running", "podIP": "127.64.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+                pod["status"] = {
+                    "phase": "Running",
+                    "podIP": "127.64.0.1",
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                }
 
     def _report(self, workload: dict[str, Any]) -> None:
         alive = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]

@@ -11,7 +11,7 @@ from outrider.kube.clock import Clock
 from outrider.kube.events import EventRecorder
 from outrider.kube.manager import Manager
 from outrider.kube.metrics import RuntimeMetrics
-from outrider.signals.prober import Prober
+from outrider.signals.prober import ProbeFunction, Prober
 
 __all__ = ["GatewayConfig", "Operator", "OperatorConfig"]
 
@@ -19,7 +19,7 @@ __all__ = ["GatewayConfig", "Operator", "OperatorConfig"]
 class Operator:
     """Looks after all LLMDeployments of a cluster, or of some namespaces of it.
 
-    `registry` takes the metrics of the controller runtime; without it there are none. `prober` is for tests and
+    `registry` takes the metrics of the controller runtime; without it there are none. `probe` is for tests and
     simulation; by default real requests are sent over HTTP.
     """
 
@@ -30,11 +30,15 @@ class Operator:
         config: OperatorConfig,
         registry: CollectorRegistry | None = None,
         *,
-        prober: Prober | None = None,
+        probe: ProbeFunction | None = None,
     ) -> None:
         self.metrics = RuntimeMetrics(registry) if registry is not None else None
-        self._prober = prober or Prober(
-            clock, interval=config.probe_interval, headers=config.headers, on_change=self._measured
+        self._prober = Prober(
+            clock,
+            interval=config.probe_interval,
+            headers=config.headers,
+            on_change=self._measured,
+            probe_one=probe,
         )
         self.caches = Caches(api, clock, config.namespaces)
         self._recorder = EventRecorder(
