@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from outrider.api.percentage import Percentage
 from outrider.api.quantity import Quantity, of_bytes
 from outrider.api.trigger import OPERATORS, UNITS, Trigger
 
-PARSERS = [Quantity, Duration, Money, Percentage, Trigger]
+PARSERS: list[Any] = [Quantity, Duration, Money, Percentage, Trigger]
 
 # Canonical forms as k8s.io/apimachinery's quantity_test.go and the API conventions give them.
 CANONICAL = {
@@ -159,13 +160,13 @@ def test_the_long_word_for_tokens_per_second_prints_short() -> None:
     assert str(Trigger.parse("<10 tokens/second")) == "<10 tokens/sec"
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Any, str, str]] = {
     "a quantity with an unknown suffix": (Quantity, "16GiB", "quantity"),
     "a quantity with a short unknown suffix": (Quantity, "16Gb", "suffix"),
     "a quantity of nothing": (Quantity, "", "quantity"),
     "two points": (Quantity, "1.2.3", "quantity"),
     "not a number": (Quantity, "NaN", "quantity"),
-    "digits of other scripts": (Quantity, "٣", "quantity"),  # noqa: RUF001 - the point of the test
+    "digits of other scripts": (Quantity, "٣", "quantity"),
     "a duration without a unit": (Duration, "30", "duration"),
     "a negative duration": (Duration, "-1s", "duration"),
     "finer than a nanosecond": (Duration, "0.5ns", "nanosecond"),
@@ -192,17 +193,16 @@ def test_refusals_say_what_is_allowed(sentence: str) -> None:
 
 @pytest.mark.parametrize("parser", PARSERS)
 @given(text=st.text(max_size=20))
-def test_no_text_makes_a_parser_raise_anything_but_value_error(parser: type, text: str) -> None:
+def test_no_text_makes_a_parser_raise_anything_but_value_error(parser: Any, text: str) -> None:
     try:
-        parsed = parser.parse(text)  # type: ignore[attr-defined]
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert parser.parse(str(parsed)) == parsed  # type: ignore[attr-defined]
+        parsed = parser.parse(text)
+    except ValueError:
+        return
+    assert parser.parse(str(parsed)) == parsed
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("raw", [None, True, [], {}, float("nan"), float("inf")])
-def test_json_of_the_wrong_kind_is_refused(parser: type, raw: object) -> None:
+def test_json_of_the_wrong_kind_is_refused(parser: Any, raw: object) -> None:
     with pytest.raises(ValueError):
-        parser.from_json(raw)  # type: ignore[attr-defined]
+        parser.from_json(raw)

@@ -67,7 +67,7 @@ def test_what_is_no_version_is_refused(text: str) -> None:
 
 
 def test_a_number_is_told_to_go_into_quotes() -> None:
-    with pytest.raises(ValueError, match='put it in quotes \\("1.2"\\)'):
+    with pytest.raises(ValueError, match=r'put it in quotes \("1\.2"\)'):
         Version.from_json(1.2)
 
 

@@ -4,7 +4,12 @@ Every line is a promise not kept yet: the field is reported in the status of who
 true removes it here. A line covers everything below its path; `[]` stands for any item of a list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from outrider.api.labels import HTTP_PORT, METRICS_PORT
+from outrider.api.spec import LLMDeploymentSpec
 
 NOT_ACTED_ON: dict[str, str] = {
     # autoscaling
@@ -22,9 +27,6 @@ NOT_ACTED_ON: dict[str, str] = {
     # monitoring
     "spec.monitoring.alerting": "no alerts are sent yet",
     "spec.monitoring.metrics.detailed": "there is one level of detail",
-    "spec.monitoring.metrics.enabled": "metrics are always served",
-    "spec.monitoring.metrics.path": "metrics are served at /metrics",
-    "spec.monitoring.metrics.port": "metrics are served at port 8081 of the Service",
     "spec.monitoring.serviceMonitor": "no ServiceMonitor is written yet",
     "spec.monitoring.logging": "the engine logs in its own way",
     "spec.monitoring.tracing": "the engine's traces are not configured yet",
@@ -32,7 +34,13 @@ NOT_ACTED_ON: dict[str, str] = {
     # backup
     "spec.backup": "no backups are made yet",
     # releases
-    "spec.rollback.autoRollback": "rollback is manual in this version: `outrider rollback NAME`",
+    "spec.rollback.autoRollback.enabled": "rollback is manual in this version: `outrider rollback NAME`",
+    "spec.rollback.autoRollback.triggers": "rollback is manual in this version: `outrider rollback NAME`",
+    "spec.rollback.autoRollback.window": "rollback is manual in this version: `outrider rollback NAME`",
+    "spec.rollback.autoRollback.minRequests": "rollback is manual in this version: `outrider rollback NAME`",
+    "spec.rollback.autoRollback.consecutive": "rollback is manual in this version: `outrider rollback NAME`",
+    "spec.rollback.autoRollback.cooldown": "rollback is manual in this version: `outrider rollback NAME`",
+    "spec.rollback.autoRollback.mode": "rollback is manual in this version: `outrider rollback NAME`",
     "spec.deployment.canary": "releases are rolling updates in this version",
     "spec.deployment.blueGreen": "releases are rolling updates in this version",
     "spec.deployment.approval": "versions need no approval in this version",
@@ -50,7 +58,6 @@ NOT_ACTED_ON: dict[str, str] = {
     "spec.model.loading.warmupSamples": "replicas are not warmed up yet",
     "spec.model.warmupRequests": "replicas are not warmed up yet",
     # serving
-    "spec.serving.protocol": "http is served",
     "spec.serving.mode": "prefill and decode are not separated yet",
     "spec.serving.prefill": "prefill and decode are not separated yet",
     "spec.serving.decode": "prefill and decode are not separated yet",
@@ -63,12 +70,48 @@ NOT_ACTED_ON: dict[str, str] = {
     "spec.priority": "no PriorityClass is set yet",
 }
 
-UNSUPPORTED_STRATEGIES: dict[str, str] = {
-    "Canary": "a rolling update is done instead",
-    "BlueGreen": "a rolling update is done instead",
-    "Recreate": "a rolling update is done instead",
-}
-"""Values of `spec.deployment.rolloutStrategy` that are known and not yet done."""
+
+@dataclass(frozen=True)
+class Fixed:
+    """A field of which this version can do only one value."""
+
+    path: str
+    value: Callable[[LLMDeploymentSpec], Any]
+    only: Any
+    """The value that is true anyway; every other one is reported."""
+    reason: str
+
+
+FIXED: tuple[Fixed, ...] = (
+    Fixed(
+        "spec.deployment.rolloutStrategy",
+        lambda spec: spec.deployment.rollout_strategy,
+        "RollingUpdate",
+        "releases are rolling updates in this version",
+    ),
+    Fixed("spec.rollback.enabled", lambda spec: spec.rollback.enabled, True, "rollback is always possible"),
+    Fixed("spec.serving.port", lambda spec: spec.serving.port, HTTP_PORT, f"the Service listens on {HTTP_PORT}"),
+    Fixed("spec.serving.protocol", lambda spec: spec.serving.protocol, "http", "http is served"),
+    Fixed("spec.monitoring.enabled", lambda spec: spec.monitoring.enabled, True, "metrics are always served"),
+    Fixed(
+        "spec.monitoring.metrics.enabled",
+        lambda spec: spec.monitoring.metrics.enabled,
+        True,
+        "metrics are always served",
+    ),
+    Fixed(
+        "spec.monitoring.metrics.port",
+        lambda spec: spec.monitoring.metrics.port,
+        METRICS_PORT,
+        f"metrics are served at port {METRICS_PORT} of the Service",
+    ),
+    Fixed(
+        "spec.monitoring.metrics.path",
+        lambda spec: spec.monitoring.metrics.path,
+        "/metrics",
+        "metrics are served at /metrics",
+    ),
+)
 
 
 def covering_line(path: str) -> str | None:
@@ -86,10 +129,18 @@ def not_acted_on(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for line in map(covering_line, paths) if line is not None))
 
 
+def not_possible(spec: LLMDeploymentSpec, paths: Iterable[str]) -> tuple[str, ...]:
+    """Those of the written `paths` whose value is not the only one that this version can do."""
+    written = set(paths)
+    return tuple(line.path for line in FIXED if line.path in written and line.value(spec) != line.only)
+
+
 def reason(path: str) -> str:
     """Why nothing is done about a path; empty where something is."""
     line = covering_line(path)
-    return NOT_ACTED_ON[line] if line else ""
+    if line is not None:
+        return NOT_ACTED_ON[line]
+    return next((fixed.reason for fixed in FIXED if fixed.path == path), "")
 
 
 def _without_indexes(path: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from outrider.api import catalog, names
 from outrider.api.duration import Duration
-from outrider.api.errors import TYPE_INVALID, FieldError, required
+from outrider.api.errors import REQUIRED, TYPE_INVALID, FieldError, required
 from outrider.api.labels import GPU_RESOURCE
 from outrider.api.money import Money
 from outrider.api.percentage import Percentage
@@ -31,6 +31,8 @@ class Check:
     rule: Rule
     tolerant: bool = False
     """Whether the rule copes with unreadable values below its paths, so that it can check the rest."""
+    as_written: bool = False
+    """Whether the rule reads what the author wrote, before defaults: what is copied from it would be blamed twice."""
 
 
 KNOWN_SCHEDULERS = ("llm-d-inference-scheduler",)
@@ -297,8 +299,8 @@ CHECKS: tuple[Check, ...] = (
     Check(("spec.model.modelUri", "spec.model.name"), _model_has_uri),
     Check(("spec.autoscaling", "spec.replicas"), _replica_bounds),
     Check(("spec.autoscaling", "spec.replicas"), _no_replicas),
-    Check(("spec.resources",), _resource_bounds, tolerant=True),
-    Check(("spec.resources",), _whole_gpus, tolerant=True),
+    Check(("spec.resources",), _resource_bounds, tolerant=True, as_written=True),
+    Check(("spec.resources",), _whole_gpus, tolerant=True, as_written=True),
     Check(("spec.resources", "spec.model"), _gpus_for_parallelism),
     Check(("spec.resources", "spec.model"), _weights_fit),
     Check(("spec.model.version", "spec.deployment.stage"), _version_in_production),
@@ -319,22 +321,28 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run_checks(spec: LLMDeploymentSpec, broken: set[str]) -> tuple[list[FieldError], list[str]]:
-    """Errors and warnings of every rule whose fields were readable; `broken` holds the paths of those that were not."""
+def run_checks(
+    spec: LLMDeploymentSpec, written: LLMDeploymentSpec, broken: set[str]
+) -> tuple[list[FieldError], list[str]]:
+    """Errors and warnings of every rule whose fields were readable.
+
+    `written` is the spec before defaults; `broken` holds the paths of what could not be read.
+    """
     errors: list[FieldError] = []
     warnings: list[str] = []
     for check in CHECKS:
         if any(_touches(path, need, check.tolerant) for path in broken for need in check.needs):
             continue
-        for finding in check.rule(spec):
-            if isinstance(finding, FieldError):
-                errors.append(finding)
-            else:
+        for finding in check.rule(written if check.as_written else spec):
+            if isinstance(finding, str):
                 warnings.append(finding)
+            elif finding.reason != REQUIRED or not any(path.startswith(f"{finding.path}.") for path in broken):
+                errors.append(finding)
     return errors, warnings
 
 
 def _touches(path: str, need: str, tolerant: bool) -> bool:
+    """Whether something broken at `path` keeps a rule from reading `need`."""
     if path == need or need.startswith(f"{path}."):
         return True
     return not tolerant and path.startswith((f"{need}.", f"{need}["))

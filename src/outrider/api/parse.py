@@ -99,8 +99,9 @@ def parse_spec(
     _refuse_unknown_indicators(findings)
     broken = {error.path for error in findings.errors}
     facts, fact_warnings = _facts(spec, namespace, annotations or {}, labels or {}, broken)
-    spec, defaulted = _complete(spec, facts, broken)
-    check_errors, check_warnings = run_checks(spec, broken)
+    written = spec
+    spec, defaulted = _complete(written, facts, broken)
+    check_errors, check_warnings = run_checks(spec, written, broken)
     field_errors = [_as_written(error, folded) for error in [*findings.errors, *check_errors]]
     errors = (*metadata_errors, *folded.errors, *field_errors)
     return Parsed(
@@ -170,9 +171,8 @@ def _unused_adjustments(spec: LLMDeploymentSpec, broken: set[str]) -> tuple[str,
 
 def _not_acted_on(spec: LLMDeploymentSpec, findings: Findings, folded: aliases.Folded) -> tuple[str, ...]:
     lines = list(capabilities.not_acted_on([*findings.seen, *folded.touched, *findings.unknown]))
-    strategy = "spec.deployment.rolloutStrategy"
-    if strategy in findings.seen and spec.deployment.rollout_strategy in capabilities.UNSUPPORTED_STRATEGIES:
-        lines.append(strategy)
+    if not findings.errors:
+        lines += capabilities.not_possible(spec, findings.seen)
     return tuple(dict.fromkeys(folded.path_as_written(line) for line in lines))
 
 
