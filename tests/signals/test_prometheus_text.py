@@ -58,11 +58,11 @@ def test_lines_are_read(case: str) -> None:
 
 
 UNREADABLE = {
-    "no value": ("a", "line 1: no number"),
-    "a value that is no number": ("b 1\na one", "line 2: no number"),
-    "labels that are not closed": ('a{b="c" 1', "line 1: the labels are not closed"),
-    "a quote that is not closed": ('a{b="c} 1', "line 1: the labels are not closed"),
-    "labels without quotes": ("a{b=c} 1", "line 1: the labels are not closed"),
+    "no value": ("a", "line 1: not a name, labels and a number"),
+    "a value that is no number": ("b 1\na one", "line 2: not a name, labels and a number"),
+    "labels that are not closed": ('a{b="c" 1', "line 1: not a name, labels and a number"),
+    "a quote that is not closed": ('a{b="c} 1', "line 1: not a name, labels and a number"),
+    "labels without quotes": ("a{b=c} 1", "line 1: not a name, labels and a number"),
 }
 
 

@@ -235,7 +235,7 @@ def test_a_page_that_cannot_be_read_is_an_error_and_no_reading() -> None:
             latest = scraper.latest("p")
             assert latest is not None
             assert latest.samples == ()
-            assert "cannot be read: line 1: the labels are not closed" in latest.error
+            assert "cannot be read: line 1: not a name, labels and a number" in latest.error
             assert scraper.pod("p") is None
 
     asyncio.run(main())
