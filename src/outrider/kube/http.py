@@ -64,11 +64,17 @@ class HttpApi:
     """Implements `outrider.kube.api.Api`. Close it with `close`, or use it as an async context manager."""
 
     def __init__(
-        self, config: ClusterConfig, *, clock: Clock | None = None, watch_inactivity: float = WATCH_INACTIVITY
+        self,
+        config: ClusterConfig,
+        *,
+        clock: Clock | None = None,
+        watch_inactivity: float = WATCH_INACTIVITY,
+        watch_overtime: float = WATCH_OVERTIME,
     ) -> None:
         self.config = config
         self._clock = clock or SystemClock()
         self._client = _open_client(config, self._clock)
+        self._watch_overtime = watch_overtime
         self._stream_timeout = httpx2.Timeout(self._client.timeout.connect, read=watch_inactivity)
 
     async def close(self) -> None:
@@ -120,7 +126,7 @@ class HttpApi:
             params["resourceVersion"] = resource_version
         if timeout is not None:
             params["timeoutSeconds"] = str(max(1, round(timeout)))
-        ends_at = None if timeout is None else asyncio.get_running_loop().time() + timeout + WATCH_OVERTIME
+        ends_at = None if timeout is None else asyncio.get_running_loop().time() + timeout + self._watch_overtime
         rest = b""
         chunks = self._stream(wire.collection_path(kind, namespace), params, self._stream_timeout)
         try:
