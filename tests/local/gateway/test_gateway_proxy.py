@@ -16,7 +16,7 @@ from yarl import URL
 
 from outrider.kube.clock import SystemClock
 from outrider.kube.objects import EndpointSlice
-from outrider.local.gateway.gateway import RUNNER_OPTIONS
+from outrider.local.gateway.gateway import HANDLER_OPTIONS
 from outrider.local.gateway.metrics import GatewayMetrics
 from outrider.local.gateway.proxy import Proxy
 from outrider.local.gateway.routes import RoutingTable
@@ -39,9 +39,9 @@ class World:
 
     async def start(self) -> None:
         proxy = await self._stack.enter_async_context(Proxy(self.table, self.metrics, SystemClock()))
-        app = web.Application()
+        app = web.Application(handler_args=HANDLER_OPTIONS)
         app.router.add_route("*", "/{path:.*}", proxy.handle)
-        self.url = f"http://127.0.0.1:{await self._serve(app, **RUNNER_OPTIONS)}"
+        self.url = f"http://127.0.0.1:{await self._serve(app)}"
         self.client = await self._stack.enter_async_context(aiohttp.ClientSession())
 
     async def _serve(self, app: web.Application, **options: Any) -> int:

@@ -8,8 +8,6 @@ Besides what it passes on, it answers under `/-/`, so that no path of a model se
 """
 
 import asyncio
-import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -32,15 +30,14 @@ T = TypeVar("T")
 
 HEADER_BYTES = 32 * 1024
 """Of one header line of a request; a client that sends more gets 400."""
-RUNNER_OPTIONS: dict[str, Any] = {
+HANDLER_OPTIONS: dict[str, Any] = {
     "access_log": None,
-    "handle_signals": False,
     "handler_cancellation": True,  # a client that goes away ends its request at the pod
     "auto_decompress": False,  # bodies pass as they are
     "max_line_size": HEADER_BYTES,
     "max_field_size": HEADER_BYTES,
 }
-"""What `aiohttp.web.AppRunner` must be given to serve the gateway's application; `serving` does."""
+"""How aiohttp's server treats connections, whoever runs the application."""
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -85,7 +82,7 @@ class Gateway:
 
 
 def make_app(gateway: Gateway) -> web.Application:
-    """The gateway's HTTP application, to be run with `RUNNER_OPTIONS`."""
+    """The gateway's HTTP application. Serve it on loopback: whoever reaches it, reaches every model."""
     proxy = Proxy(gateway.table, gateway.metrics, gateway.clock)
 
     async def opened(_: web.Application) -> AsyncIterator[None]:
@@ -108,25 +105,13 @@ def make_app(gateway: Gateway) -> web.Application:
             return refusal(503, "starting", f"The gateway has just started and is still reading all {kinds} objects.")
         return await proxy.handle(request)
 
-    app = web.Application()
+    app = web.Application(handler_args=HANDLER_OPTIONS)
     app.cleanup_ctx.append(opened)
     app.router.add_get("/-/metrics", metrics)
     app.router.add_get("/-/ready", ready)
     app.router.add_get("/-/routes", routes)
     app.router.add_route("*", "/{path:.*}", everything_else)
     return app
-
-
-@contextlib.asynccontextmanager
-async def serving(gateway: Gateway, listener: socket.socket, *, shutdown_seconds: float = 5.0) -> AsyncIterator[None]:
-    """Serve the gateway on a bound socket; at the end give requests in flight so many seconds to finish."""
-    runner = web.AppRunner(make_app(gateway), shutdown_timeout=shutdown_seconds, **RUNNER_OPTIONS)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
-        yield
-    finally:
-        await runner.cleanup()
 
 
 def _follow(
