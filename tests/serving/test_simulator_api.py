@@ -251,6 +251,24 @@ def test_unknown_paths_and_methods_have_errors_in_json(server: Any) -> None:
     assert server.get(COMPLETIONS)[1]["error"]["type"] == "Method Not Allowed"
 
 
+def test_a_body_that_is_too_large_is_a_413(server: Any) -> None:
+    status, answer = server.post(COMPLETIONS, {"prompt": "x" * 9 * 2**20})
+    assert (status, answer["error"]["code"]) == (413, 413)
+
+
+def test_answers_close_their_connection_while_the_server_shuts_down(start_server: Callable[..., Any]) -> None:
+    server = start_server()
+
+    async def connection_header() -> str | None:
+        async with server.session.get("/health") as response:
+            header: str | None = response.headers.get("Connection")
+            return header
+
+    assert server.run(connection_header()) is None
+    server.in_flight.draining = True
+    assert server.run(connection_header()) == "close"
+
+
 def test_models_list_every_name_and_the_context(start_server: Callable[..., Any]) -> None:
     server = start_server("--served-model-name a b --max-model-len=4096 --enable-lora --lora-modules sql=/adapters/sql")
     _, listed = server.get("/v1/models")

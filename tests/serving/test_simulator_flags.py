@@ -15,7 +15,7 @@ serve meta-llama/Llama-3.1-8B-Instruct --served-model-name=llama-3.1-8b --revisi
 --shutdown-timeout=30 --disable-access-log-for-endpoints=/health,/metrics,/v1/models --host=127.0.0.1 --port=8080
 """
 
-ACCEPTED = {
+ACCEPTED: dict[str, tuple[str, dict[str, object]]] = {
     "the model alone is enough": ("serve m", {"model": "m", "port": 8000, "enable_prefix_caching": True}),
     "the model may be given as a flag": ("serve --model m", {"model": "m"}),
     "values follow an equals sign": ("serve m --port=1 --host=127.0.0.2", {"port": 1, "host": "127.0.0.2"}),
@@ -131,7 +131,7 @@ def test_no_flag_is_in_two_lists() -> None:
     assert not names & NOT_SUPPORTED.keys()
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12), max_size=5))
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12), max_size=5))
 def test_any_command_line_is_accepted_or_refused_with_a_message(words: list[str]) -> None:
     code: object = 0
     try:

@@ -108,7 +108,7 @@ def guarding(keys: tuple[str, ...]) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path == ADMIN_PATH and not _is_loopback(request):
+        if request.path == ADMIN_PATH and not is_loopback(request.remote):
             raise ApiError(403, f"{ADMIN_PATH} only answers to this machine")
         if keys and request.path.startswith(GUARDED_PREFIXES) and request.method != "OPTIONS":
             scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -130,6 +130,8 @@ def finishing_headers(
         if flags.enable_request_id_headers:
             response.headers["X-Request-Id"] = request.headers.get("X-Request-Id") or uuid.uuid4().hex
         if in_flight.draining:
+            # Or the client would send its next request into a connection that is about to be closed.
+            response.headers["Connection"] = "close"
             response.force_close()
 
     return add_headers
@@ -156,10 +158,11 @@ def _log_access(request: web.Request, flags: Flags, outcome: str) -> None:
     access_logger.info('%s:%s - "%s %s HTTP/1.1" %s', host, port, request.method, request.path_qs, outcome)
 
 
-def _is_loopback(request: web.Request) -> bool:
+def is_loopback(peer: str | None) -> bool:
+    """Whether an address is this machine's own: 127.0.0.0/8, where pods of the local world live too, or ::1."""
     try:
-        address = ipaddress.ip_address(request.remote or "")
+        address = ipaddress.ip_address(peer or "")
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return bool((mapped or address).is_loopback)

@@ -37,7 +37,8 @@ from outrider.serving.simulator.settings import SettingsError, as_dict
 from outrider.serving.simulator.streams import Reply, send_stream
 from outrider.serving.simulator.tokens import token_id, tokenize
 
-LARGEST_BODY = 64 * 2**20
+LARGEST_BODY = 8 * 2**20
+"""Bytes. Ten times what fills a context of 128k tokens, and little enough not to hold up the other requests."""
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """What vLLM declares."""
 

@@ -19,7 +19,7 @@ from outrider.serving.simulator.settings import Settings, merge_while_running
 from outrider.serving.simulator.ticker import Ticker
 
 
-class Job(msgspec.Struct, frozen=True, gc=False):
+class Job(msgspec.Struct, frozen=True):
     """One request at work: its answers, in the order of their index, and what paces them."""
 
     prompts: list[Prompt]

@@ -16,7 +16,7 @@ _PIECE = re.compile(
     r"| ?[^\W\d_]{1,8}"  # a word or a piece of a long one, with the space before it
     r"| ?\d{1,3}"
     r"| ?[^\w\s]"
-    r"|\n+"
+    r"|\n{1,8}"
     r"|\s{1,8}"
     r"|.",
     re.DOTALL,
