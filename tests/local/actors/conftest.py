@@ -7,11 +7,11 @@ every run of a seed is the same.
 import asyncio
 import contextlib
 import random
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from virtual_kube import LoopClock, run_virtually
 
 from outrider.api.meta import format_time
 from outrider.kube.api import ApiError, NotFound
@@ -19,48 +19,7 @@ from outrider.kube.objects import DEPLOYMENT, LEASE, NODE, POD, REPLICA_SET
 from outrider.local.actors import ActorSettings, run_actors
 from outrider.local.store import Store, StoreApi
 
-EPOCH = 1_800_000_000.0
 GPU = "nvidia.com/gpu"
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits: what it would have waited is added to the time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout=None):
-        events = super().select(0)
-        if not events:
-            if timeout is None:
-                raise RuntimeError("nothing is left to happen: the test waits for ever")
-            self.now += timeout
-        return events
-
-
-def _virtual_loop() -> asyncio.AbstractEventLoop:
-    selector = _JumpingSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now  # type: ignore[method-assign]
-    loop._clock_resolution = 1e-9  # type: ignore[attr-defined]
-    return loop
-
-
-def run_virtual(work: Coroutine[Any, Any, Any]) -> Any:
-    with asyncio.Runner(loop_factory=_virtual_loop) as runner:
-        return runner.run(work)
-
-
-class LoopClock:
-    def now(self) -> float:
-        return EPOCH + asyncio.get_running_loop().time()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class World:
@@ -315,6 +274,6 @@ def in_world() -> Callable[..., Any]:
             finally:
                 await world.close()
 
-        return run_virtual(whole())
+        return run_virtually(whole)
 
     return run

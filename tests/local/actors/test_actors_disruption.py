@@ -15,8 +15,11 @@ NOW = 1_800_000_000.0
 
 def pods(ready, unready=0):
     return [
-        Pod(ObjectMeta(name=f"p{number}"), status=PodStatus("Running", conditions=(Condition("Ready", status),)))
-        for number, status in enumerate(["True"] * ready + ["False"] * unready)
+        Pod(
+            ObjectMeta(name=f"p{number}"),
+            status=PodStatus("Running", conditions=(Condition("Ready", "True" if number < ready else "False"),)),
+        )
+        for number in range(ready + unready)
     ]
 
 
