@@ -49,7 +49,9 @@ def test_printed_columns_are_never_empty() -> None:
             assert " " not in column, "awk would see two columns"
 
 
-def test_ready_is_false_with_the_new_generation_before_anything_of_the_new_revision_is_written(world: PlanWorld) -> None:
+def test_ready_is_false_with_the_new_generation_before_anything_of_the_new_revision_is_written(
+    world: PlanWorld,
+) -> None:
     world.version("v1.1.0")
     made = world.plan()
     assert made.status is not None
@@ -161,7 +163,11 @@ def test_a_pin_restores_the_whole_revision_and_not_only_its_version(world: PlanW
     container = world.objects["Deployment", "llama"]["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == before.image
     assert not [arg for arg in container["args"] if "quantization" in arg]
-    assert (world.status.phase, world.status.effective_version, world.status.desired_version) == ("RolledBack", "v1.0.0", "v2.0.0")
+    assert (world.status.phase, world.status.effective_version, world.status.desired_version) == (
+        "RolledBack",
+        "v1.0.0",
+        "v2.0.0",
+    )
     assert "ann" in world.condition("Pinned").message
 
 
@@ -377,8 +383,11 @@ def test_what_somebody_deleted_is_made_again(world: PlanWorld, kind: str) -> Non
 
 def test_a_deployment_of_somebody_else_is_not_taken_over() -> None:
     world = PlanWorld()
-    world.objects["Deployment", "llama"] = {"metadata": {"name": "llama", "uid": "theirs", "generation": 1}, "spec": {
-        "replicas": 1, "template": {"spec": {}, "metadata": {}}, "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}}  # fmt: skip
+    rolling = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    world.objects["Deployment", "llama"] = {
+        "metadata": {"name": "llama", "uid": "theirs", "generation": 1},
+        "spec": {"replicas": 1, "template": {"spec": {}, "metadata": {}}, "strategy": rolling},
+    }
     made = world.reconcile()
     assert world.condition("Ready").reason == "NameTaken"
     assert not [step for step in made.actions if isinstance(step, Apply)]

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from plan_world import LLAMA
@@ -26,13 +26,14 @@ from outrider.local.actors import ActorSettings, run_actors
 from outrider.local.store import Store, StoreApi
 from outrider.signals.probe import ProbeResult
 from outrider.signals.prober import ProbeTarget
+from outrider.signals.scrape import ScrapeTarget
 
 NAMESPACE_NAME = "production"
 PROBE_SECONDS = 10.0
 
 
 class CrashingApi:
-    """Passes everything on and counts writes, but for events; after write number `crash_after` it answers nothing more."""
+    """Passes everything on and counts writes, but for events. After write `crash_after` it answers nothing more."""
 
     def __init__(self, api: StoreApi, crash_after: int | None = None) -> None:
         self._api = api
@@ -96,7 +97,7 @@ class OperatorWorld:
         self._tasks: list[asyncio.Task[Any]] = []
         self._operator: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "OperatorWorld":
+    async def __aenter__(self) -> Self:
         await self.api.create(NAMESPACE.into(dict), {"metadata": {"name": NAMESPACE_NAME}, **_type(NAMESPACE)})
         for number, gpus in enumerate(self._sizes):
             await self.add_node(f"node-{number}", gpus)
@@ -119,7 +120,7 @@ class OperatorWorld:
 
     def start_operator(self, *, crash_after: int | None = None) -> CrashingApi:
         api = CrashingApi(StoreApi(self.store, user="outrider"), crash_after)
-        operator = Operator(api, self.clock, self.config, probe=self._probe)  # type: ignore[arg-type]
+        operator = Operator(api, self.clock, self.config, probe=self._probe, fetch=self._fetch)
         self._operator = asyncio.create_task(operator.run())
         self.operator_api = api
         return api
@@ -136,6 +137,9 @@ class OperatorWorld:
         version = pod["metadata"]["labels"][labels.MODEL_VERSION] if pod is not None else ""
         bad = pod is None or version in self.failing
         return ProbeResult(ok=not bad, at=self.clock.now(), latency_seconds=0.1, error="it answered 500" if bad else "")
+
+    async def _fetch(self, _target: ScrapeTarget) -> str:
+        raise OSError("nobody serves metrics here")
 
     # What people do
 

@@ -12,6 +12,7 @@ from outrider.kube.events import EventRecorder
 from outrider.kube.manager import Manager
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.signals.prober import ProbeFunction, Prober
+from outrider.signals.scrape import FetchFunction, Scraper
 
 __all__ = ["GatewayConfig", "Operator", "OperatorConfig"]
 
@@ -19,8 +20,8 @@ __all__ = ["GatewayConfig", "Operator", "OperatorConfig"]
 class Operator:
     """Looks after all LLMDeployments of a cluster, or of some namespaces of it.
 
-    `registry` takes the metrics of the controller runtime; without it there are none. `probe` is for tests and
-    simulation; by default real requests are sent over HTTP.
+    `registry` takes the metrics of the controller runtime; without it there are none. `probe` and `fetch` are for tests
+    and simulation; by default real requests are sent to the pods, and their metrics read, over HTTP.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Operator:
         registry: CollectorRegistry | None = None,
         *,
         probe: ProbeFunction | None = None,
+        fetch: FetchFunction | None = None,
     ) -> None:
         self.metrics = RuntimeMetrics(registry) if registry is not None else None
         self._prober = Prober(
@@ -40,6 +42,7 @@ class Operator:
             on_change=self._measured,
             probe_one=probe,
         )
+        self._scraper = Scraper(clock, fetch=fetch)
         self.caches = Caches(api, clock, config.namespaces)
         self._recorder = EventRecorder(
             api, clock, controller=f"{GROUP}/outrider", instance=config.identity, metrics=self.metrics
@@ -49,14 +52,14 @@ class Operator:
             clock,
             config,
             self.caches,
-            Sensors(self._prober),
+            Sensors(self._prober, self._scraper, probe_interval=config.probe_interval),
             recorder=self._recorder,
             metrics=self.metrics,
         )
         self._manager = Manager(
             clock,
             controllers=[self._deployments.controller],
-            runnables=[self._prober.run, self._recorder.run],
+            runnables=[self._prober.run, self._scraper.run, self._recorder.run],
             metrics=self.metrics,
         )
 

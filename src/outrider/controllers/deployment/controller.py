@@ -223,6 +223,7 @@ class DeploymentController:
             gpu_pods=caches.pods.by_index(BY_GPU, ""),
             nodes=caches.nodes.list(),
             probes=self._sensors.probes(meta.key, pods, models),
+            measurements=self._sensors.measure(meta.key, pods),
             probing_since=self._probing_since,
         )
 

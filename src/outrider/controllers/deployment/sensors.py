@@ -1,21 +1,15 @@
-"""What is measured at the pods themselves: whether they answer real requests."""
+"""What is measured at the pods themselves: whether they answer real requests, and how their users fare."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from outrider.api.labels import HOST_PORTS, HTTP_PORT
 from outrider.api.meta import Instant
 from outrider.kube.objects import Pod
-from outrider.plan.deployment.snapshot import ProbeView
-from outrider.signals.probe import ProbeResult
-from outrider.signals.prober import ProbeTarget
-
-
-class Prober(Protocol):
-    """As much of `signals.prober.Prober` as is used here."""
-
-    def watch(self, owner: str, targets: Sequence[ProbeTarget]) -> Mapping[str, ProbeResult | None]: ...
+from outrider.plan.deployment.snapshot import Measurements, ProbeView
+from outrider.signals import measurements
+from outrider.signals.prober import Prober, ProbeTarget
+from outrider.signals.scrape import Scraper, ScrapeTarget
 
 
 def pod_url(pod: Pod) -> str:
@@ -34,13 +28,15 @@ def host_port(pod: Pod) -> int:
 
 
 class Sensors:
-    """Probes the ready pods of each LLMDeployment, and remembers when each last answered well.
+    """Probes and reads the ready pods of each LLMDeployment, and remembers when each last answered well.
 
     What it remembers are measurements: a new operator makes its own, and until then they are unknown.
     """
 
-    def __init__(self, prober: Prober) -> None:
+    def __init__(self, prober: Prober, scraper: Scraper | None = None, *, probe_interval: float = 10.0) -> None:
         self._prober = prober
+        self._scraper = scraper
+        self._probe_interval = probe_interval
         self._last_success: dict[str, dict[str, Instant]] = {}
 
     def probes(self, owner: str, pods: Sequence[Pod], models: Mapping[str, str]) -> dict[str, ProbeView]:
@@ -64,6 +60,26 @@ class Sensors:
         self._last_success[owner] = successes
         return views
 
+    def measure(self, owner: str, pods: Sequence[Pod]) -> Measurements | None:
+        """What the ready pods' counters say of the last minute; None where only our probes were answered."""
+        if self._scraper is None:
+            return None
+        targets = [ScrapeTarget(pod.metadata.uid, pod_url(pod)) for pod in pods if pod.ready and pod.status.pod_ip]
+        self._scraper.watch(owner, targets)
+        total = self._scraper.total([target.key for target in targets])
+        return users_part(total, self._probe_interval) if total is not None else None
+
     def forget(self, owner: str) -> None:
         self._prober.watch(owner, ())
+        if self._scraper is not None:
+            self._scraper.watch(owner, ())
         self._last_success.pop(owner, None)
+
+
+def users_part(total: measurements.Measurements, probe_interval: float) -> Measurements | None:
+    """What people see, or None: as few requests as the probes alone make say nothing about them."""
+    probes = total.pods * (total.window_seconds / probe_interval + 2)
+    if total.requests is None or total.requests <= probes:
+        return None
+    latency = total.end_to_end.quantile(0.95) if total.end_to_end is not None else None
+    return Measurements(latency_p95=latency, error_rate=total.error_rate)

@@ -11,8 +11,8 @@ from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.render import selector_text
 from outrider.plan.deployment.states import stable
 
-STEADY_SHARE = 0.1
-"""A measured column is rewritten when the value has moved by more than a tenth: a status is no time series."""
+STEADY_SHARE = 0.25
+"""A measured column is rewritten when the value has moved by more than a quarter: a status is no time series."""
 
 
 def make_status(facts: Facts) -> LLMDeploymentStatus:
