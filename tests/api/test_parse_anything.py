@@ -22,7 +22,7 @@ def _property_names(schema: dict[str, Any]) -> set[str]:
 NAMES = st.sampled_from(sorted(_property_names(object_schema("LLMDeployment")["properties"]["spec"])))
 TOP = st.sampled_from(sorted(object_schema("LLMDeployment")["properties"]["spec"]["properties"]))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )

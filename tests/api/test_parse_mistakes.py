@@ -59,7 +59,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "more requested than allowed": (
         {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}},
-        'spec.resources.requests[memory]: Invalid value: "2Gi": must not be more than the limit, 1Gi',
+        'spec.resources.requests.memory: Invalid value: "2Gi": must not be more than the limit, 1Gi',
     ),
     "fewer GPUs requested than the limit": (
         {"resources": {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "2"}}},
@@ -118,7 +118,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a node selector that disagrees with itself": (
         {"nodeSelector": {"zone": "a"}, "scheduling": {"nodeSelector": {"zone": "b"}}},
-        "spec.nodeSelector[zone]: Invalid value: \"a\": spec.scheduling.nodeSelector[zone] says 'b'",
+        "spec.nodeSelector.zone: Invalid value: \"a\": spec.scheduling.nodeSelector.zone says 'b'",
     ),
     "a precision that disagrees with the type": (
         {"model": MODEL | {"quantization": {"type": "int8", "precision": "fp16"}}},
@@ -138,7 +138,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a label that Kubernetes would refuse": (
         {"template": {"metadata": {"labels": {"team": "a b"}}}},
-        'spec.template.metadata.labels[team]: Invalid value: "a b": must be a label value',
+        'spec.template.metadata.labels.team: Invalid value: "a b": must be a label value',
     ),
     "root that is not root": (
         {"security": {"runAsNonRoot": True, "runAsUser": 0}},

@@ -10,6 +10,7 @@ from typing import Any
 
 from outrider.api import catalog
 from outrider.api.errors import FORBIDDEN, INVALID, TYPE_INVALID, FieldError, kind_of
+from outrider.api.walk import join
 
 Json = dict[str, Any]
 
@@ -105,7 +106,7 @@ def _merge(folded: Folded, alias: str, new: Any, canonical: str, old: Any) -> An
     if isinstance(new, dict) and isinstance(old, dict):
         for key in sorted(new.keys() & old.keys()):
             if new[key] != old[key]:
-                folded.errors.append(_disagree(f"{alias}[{key}]", new[key], f"{canonical}[{key}]", old[key]))
+                folded.errors.append(_disagree(join(alias, key), new[key], join(canonical, key), old[key]))
         return old | new
     if isinstance(new, list) and isinstance(old, list):
         return old + [item for item in new if item not in old]

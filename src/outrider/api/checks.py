@@ -18,6 +18,7 @@ from outrider.api.percentage import Percentage
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_operations import INDICATOR_UNITS
 from outrider.api.trigger import Trigger
+from outrider.api.walk import join
 
 Finding = FieldError | str
 """An error, or the text of a warning."""
@@ -73,12 +74,12 @@ def _resource_bounds(spec: LLMDeploymentSpec) -> Iterator[Finding]:
     for part, amounts in (("requests", spec.resources.requests), ("limits", spec.resources.limits)):
         for name, amount in amounts.items():
             if amount.value < 0:
-                yield FieldError(f"spec.resources.{part}[{name}]", str(amount), "must not be negative")
+                yield FieldError(join(f"spec.resources.{part}", name), str(amount), "must not be negative")
     for name, limit in spec.resources.limits.items():
         request = spec.resources.requests.get(name)
         if request is None or request == limit:
             continue
-        path = f"spec.resources.requests[{name}]"
+        path = join("spec.resources.requests", name)
         if name == GPU_RESOURCE:
             yield FieldError(path, str(request), f"must equal the limit, {limit}: GPUs cannot be overcommitted")
         elif request > limit:
@@ -285,7 +286,7 @@ def _label_values(spec: LLMDeploymentSpec) -> Iterator[Finding]:
         for key, value in labels.items():
             if not names.is_label_value(value):
                 yield FieldError(
-                    f"{path}[{key}]", value, "must be a label value: at most 63 letters, digits, '-', '_' and '.'"
+                    join(path, key), value, "must be a label value: at most 63 letters, digits, '-', '_' and '.'"
                 )
 
 
