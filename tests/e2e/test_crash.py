@@ -24,9 +24,8 @@ def test_after_kill_nine_the_next_up_has_the_same_objects_and_adopts_the_running
     manifest = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
     running.outrider("apply", "--filename", "-", "--wait", stdin=manifest)
     running.outrider("apply", "--filename", "-", "--wait", stdin=manifest.replace("v1.2.0", "v1.3.0"))
+    pods = wait_for(lambda: (found := _pod_processes(running)) and len(found) == 2 and found, "old pods to be gone")
     before = {kind: running.json("get", kind, "-A")["items"] for kind in ("llmd", "modelrevisions", "pods", "services")}
-    pods = _pod_processes(running)
-    assert len(pods) == 2
     _kill(running)
     assert _pod_processes(running) == pods, "pods outlive the world"
     running.up()

@@ -25,7 +25,7 @@ def blocks(text: str) -> list[tuple[str, list[str]]]:
 
 def matches(expected: list[str], printed: str) -> bool:
     """Whether the output is what is expected, where `...` stands for any text, also for several lines."""
-    pattern = r"\s+".join(
+    pattern = r"\s*".join(
         re.escape(line.strip()).replace(r"\.\.\.", r".*?").replace(r"\ ", r"\s+") for line in expected
     )
     return re.fullmatch(pattern + r"\s*", printed.strip(), flags=re.DOTALL) is not None

@@ -23,9 +23,9 @@ from outrider.kube.objects import GATEWAY, NAMESPACE, NODE
 from outrider.local.actors import run_actors
 from outrider.local.folder import WorldFolder, WorldInfo
 from outrider.local.gateway import Gateway
-from outrider.local.gateway import serving as serving_gateway
+from outrider.local.gateway import make_app as make_gateway_app
 from outrider.local.kubelet import AddressPool, Kubelet, NodeConfig, PodLogs, make_image_resolver
-from outrider.local.rest import make_app
+from outrider.local.rest import make_app as make_rest_app
 from outrider.local.store import Store, StoreApi
 
 _log = structlog.get_logger("outrider.world")
@@ -151,14 +151,15 @@ class World:
                 await self._furnish(api)
                 mark("store")
                 logs = PodLogs(self._folder.pods)
-                rest = make_app(store, token=self._folder.token(), logs=logs)
+                rest = make_rest_app(store, token=self._folder.token(), logs=logs)
                 await stack.enter_async_context(_served(rest, api_listener, shutdown_seconds=1.0))
                 mark("api")
                 group = await stack.enter_async_context(_tasks())
                 group.start("actors", run_actors(api, self._clock))
                 gateway = Gateway(api, self._clock)
                 group.start("gateway", gateway.run())
-                await stack.enter_async_context(serving_gateway(gateway, gateway_listener))
+                door = _served(make_gateway_app(gateway), gateway_listener, shutdown_seconds=5.0)
+                await stack.enter_async_context(door)
                 await group.wait_for(gateway.synced.wait())
                 mark("gateway")
                 for companion in self._companions:
