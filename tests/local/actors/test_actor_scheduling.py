@@ -5,8 +5,8 @@ from fractions import Fraction
 import pytest
 
 from outrider.api.meta import Condition, ObjectMeta, OwnerReference
-from outrider.kube.objects import Container, ResourceRequirements
-from outrider.local.actors.objects import Node, NodeSpec, NodeStatus, Pod, PodSpec, Taint, Toleration
+from outrider.kube.objects import Container, NodeStatus, ResourceRequirements
+from outrider.local.actors.objects import Node, NodeSpec, Pod, PodSpec, Taint, Toleration
 from outrider.local.actors.scheduling import NodeInfo, node_infos, place, queue_order, requests_of
 from outrider.local.actors.taints import bears_for, tolerates
 

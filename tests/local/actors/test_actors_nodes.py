@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from outrider.api.meta import Condition, ObjectMeta, format_time
-from outrider.kube.objects import LEASE, NODE, POD
+from outrider.kube.objects import LEASE, NODE, POD, NodeStatus
 from outrider.local.actors import ActorSettings
 from outrider.local.actors.node_health import desired_taints, eviction_time, lost_conditions
-from outrider.local.actors.objects import Node, NodeSpec, NodeStatus, Pod, PodSpec, Taint, Toleration
+from outrider.local.actors.objects import Node, NodeSpec, Pod, PodSpec, Taint, Toleration
 
 NOW = 1_800_000_000.0
 UNREACHABLE, NOT_READY = "node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"

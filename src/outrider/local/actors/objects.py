@@ -30,7 +30,6 @@ class PodSpec(objects.PodSpec, frozen=True):
     priority: int = 0
     overhead: dict[str, str | int | float] = msgspec.field(default_factory=dict)
     scheduling_gates: tuple[dict[str, Any], ...] = ()
-    hostname: str = ""
 
 
 class Pod(objects.Pod, frozen=True):
@@ -45,13 +44,8 @@ class NodeSpec(objects.NodeSpec, frozen=True):
     taints: tuple[Taint, ...] = ()
 
 
-class NodeStatus(objects.NodeStatus, frozen=True):
-    capacity: dict[str, str] = msgspec.field(default_factory=dict)
-
-
 class Node(objects.Node, frozen=True):
     spec: NodeSpec = NodeSpec()
-    status: NodeStatus = NodeStatus()
 
 
 class DeploymentCondition(msgspec.Struct, frozen=True, rename="camel", gc=False):

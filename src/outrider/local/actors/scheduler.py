@@ -49,6 +49,8 @@ class Scheduler:
         waiting = [
             pod for pod in self._shared.pods.list() if awaits_node(pod) and pod.metadata.uid not in self._assumed
         ]
+        if not waiting:
+            return Result(_RETRY) if self._unknown else None
         infos = node_infos(self._shared.nodes.list(), self._shared.pods.list(), self._assumed)
         failures: list[ApiError] = []
         for pod in sorted(waiting, key=queue_order):

@@ -13,6 +13,7 @@ from outrider.kube.informer import Informer
 from outrider.kube.metadata import metadata_of
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.kube.objects import EVENT, EndpointSlice, Lease
+from outrider.kube.queue import Backoff
 from outrider.local.actors import objects
 from outrider.local.actors.endpoint_slices import SERVICE_NAME
 
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 BY_OWNER, BY_CONTROLLER, BY_NAMESPACE = "owner", "controller", "namespace"
 BY_NODE, BY_SERVICE = "node", "service"
+LONGEST_RETRY = 10.0
+"""Seconds, as long as kube-scheduler lets a pod wait (podMaxBackoffSeconds)."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,15 @@ class Shared:
         return informer
 
     def controller(self, name: str, reconcile: Reconcile, *, concurrency: int = 1) -> Controller:
-        return Controller(name, reconcile, clock=self.clock, concurrency=concurrency, metrics=self._metrics)
+        """A controller whose failures are retried after ten seconds at the latest: the server is in this process."""
+        return Controller(
+            name,
+            reconcile,
+            clock=self.clock,
+            concurrency=concurrency,
+            backoff=Backoff(limit=LONGEST_RETRY),
+            metrics=self._metrics,
+        )
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:
