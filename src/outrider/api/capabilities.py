@@ -4,6 +4,7 @@ Every line is a promise not kept yet: the field is reported in the status of who
 true removes it here. A line covers everything below its path; `[]` stands for any item of a list.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -144,9 +145,7 @@ def reason(path: str) -> str:
 
 
 def _without_indexes(path: str) -> str:
-    kept, depth = [], 0
-    for character in path:
-        depth += (character == "[") - (character == "]")
-        if depth == 0 and character != "]":
-            kept.append(character)
-    return "".join(kept)
+    return _INDEX.sub("", path)
+
+
+_INDEX = re.compile(r"\[[^\]]*\]")

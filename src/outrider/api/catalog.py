@@ -7,6 +7,7 @@ card), to three digits. They size defaults and load-time estimates; nothing is r
 import re
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from math import ceil
 
 from outrider.api.labels import GPU_RESOURCE
@@ -134,6 +135,7 @@ _WRITTEN_FORMATS = (
 )
 
 
+@lru_cache(maxsize=1024)
 def find_model(name: str) -> KnownModel | None:
     """The known model that a repository, its last part, or a nickname without `-instruct` means; None if none.
 
