@@ -418,6 +418,31 @@ def test_websockets_are_refused_clearly() -> None:
     in_world(story)
 
 
+RAW_REQUESTS = {
+    "an absolute URL is read as its host and path": (
+        b"GET http://chat.production:80/x?y HTTP/1.1\r\nHost: ignored\r\n\r\n",
+        b"200",
+    ),
+    "an HTTP/1.0 request without a host": (b"GET /production/chat/x HTTP/1.0\r\n\r\n", b"200"),
+    "a header that is too long": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 40_000 + b"\r\n\r\n", b"400"),
+}
+
+
+@pytest.mark.parametrize("case", RAW_REQUESTS)
+def test_unusual_requests(case: str) -> None:
+    raw, status = RAW_REQUESTS[case]
+
+    async def story(world: World) -> None:
+        world.publish("chat", p=await world.backend(echo))
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
+        writer.write(raw)
+        line = await reader.readline()
+        writer.close()
+        assert line.split()[1] == status
+
+    in_world(story)
+
+
 def test_a_client_that_goes_away_ends_its_request_at_the_pod() -> None:
     async def story(world: World) -> None:
         began, ended = asyncio.Event(), asyncio.Event()

@@ -81,13 +81,12 @@ class Proxy:
         """Answer a request with what a pod says, or with why no pod can."""
         began = self._clock.monotonic()
         headers = request.headers
-        if headers.get(hdrs.UPGRADE, "").lower() == "websocket" or request.method in ("CONNECT", "TRACE"):
-            return refusal(
-                501, "not_implemented", "This gateway passes on HTTP requests; it has no WebSocket or CONNECT."
-            )
         authority, target = authority_and_target(request)
-        if not target.startswith("/"):
-            return refusal(400, "bad_request", f"The request target {target!r} is not a path.")
+        if headers.get(hdrs.UPGRADE, "").lower() == "websocket" or request.method in ("CONNECT", "TRACE"):
+            answer = refusal(
+                501, "not_implemented", "This gateway passes on HTTP requests, no WebSocket, CONNECT or TRACE."
+            )
+            return self._refuse(answer, UNMATCHED, request_id(headers), began, probe=PROBE_HEADER in headers)
         path, question, query = target.partition("?")
         host = host_of(authority)
         found = self._table.find(host, path, request.method, headers)
@@ -184,7 +183,7 @@ def authority_and_target(request: web.BaseRequest) -> tuple[str, str]:
     target = request.raw_path
     if target.startswith("http://"):
         authority, slash, path = target.removeprefix("http://").partition("/")
-        return authority, slash + path or "/"
+        return authority, slash + path
     return request.headers.get(hdrs.HOST, ""), target
 
 
