@@ -154,10 +154,21 @@ class Undecodable(ApiError):
 _BY_REASON: dict[str, type[ApiError]] = {
     error.reason: error
     for error in (
-        BadRequest, Unauthorized, Forbidden, NotFound, AlreadyExists, Conflict, Expired, Invalid, TooManyRequests, Unavailable,
+        BadRequest,
+        Unauthorized,
+        Forbidden,
+        NotFound,
+        AlreadyExists,
+        Conflict,
+        Expired,
+        Invalid,
+        TooManyRequests,
+        Unavailable,
     )
 }
-_BY_STATUS: dict[int, type[ApiError]] = {error.status: error for error in reversed(tuple(_BY_REASON.values()))} | {409: Conflict}
+_BY_STATUS: dict[int, type[ApiError]] = {error.status: error for error in reversed(tuple(_BY_REASON.values()))} | {
+    409: Conflict
+}
 
 
 def error_from_status(status: Mapping[str, Any], http_status: int = 500, retry_after: float | None = None) -> ApiError:
@@ -179,9 +190,7 @@ class Api(Protocol):
 
     async def get(self, kind: Kind[T], name: str, namespace: str = "") -> T: ...
 
-    async def list(
-        self, kind: Kind[T], namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> ListResult[T]:
+    async def list(self, kind: Kind[T], namespace: str = "", *, labels: str = "", fields: str = "") -> ListResult[T]:
         """All objects that match the label and field selectors (Kubernetes' selector syntax)."""
         ...
 
@@ -253,7 +262,9 @@ class Api(Protocol):
         """Delete the object; with `uid` only if it is still that very object (else `Conflict`)."""
         ...
 
-    async def evict(self, name: str, namespace: str, *, grace_seconds: int | None = None, dry_run: bool = False) -> None:
+    async def evict(
+        self, name: str, namespace: str, *, grace_seconds: int | None = None, dry_run: bool = False
+    ) -> None:
         """Ask for a pod to be evicted; `TooManyRequests` when a disruption budget holds it back."""
         ...
 

@@ -341,6 +341,18 @@ GATEWAY = Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways", True, d
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", True, HTTPRoute)
 
 BUILT_IN: tuple[Kind[Any], ...] = (
-    NAMESPACE, NODE, POD, SERVICE, CONFIG_MAP, SECRET, DEPLOYMENT, REPLICA_SET, POD_DISRUPTION_BUDGET, ENDPOINT_SLICE,
-    LEASE, EVENT, GATEWAY, HTTP_ROUTE,
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    CONFIG_MAP,
+    SECRET,
+    DEPLOYMENT,
+    REPLICA_SET,
+    POD_DISRUPTION_BUDGET,
+    ENDPOINT_SLICE,
+    LEASE,
+    EVENT,
+    GATEWAY,
+    HTTP_ROUTE,
 )
