@@ -14,7 +14,7 @@ help:
 	@echo 'make lint    ruff, mypy, import-linter'
 	@echo 'make format  let ruff format the code'
 	@echo 'make bench   benchmarks; one of them with NAME=gateway'
-	@echo 'make generate  write the generated files again: CRDs'
+	@echo 'make generate  write the generated files again: CRDs, field reference'
 
 $(READY): pyproject.toml
 	@$(PYTHON) tools/make_venv.py $(VENV)
@@ -44,6 +44,7 @@ test: lint
 
 generate: $(READY)
 	$(BIN)/python -m outrider.api.crd
+	$(BIN)/python tools/generate_docs.py
 
 bench: $(READY)
 	@$(BIN)/python bench/run.py $(NAME)
