@@ -68,7 +68,8 @@ class Series:
 class GatewayMetrics:
     """The gateway's own registry. Outrider's probes are counted apart, and only by code."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, maximum_identities: int = MAXIMUM_IDENTITIES) -> None:
+        self._maximum = maximum_identities
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "Requests by the status code that the client saw; 499: it gave up.")
         self.probe_requests = self._counter("probe_requests", "Outrider's own synthetic requests, by status code.")
@@ -104,7 +105,7 @@ class GatewayMetrics:
         """Where requests of this identity are counted."""
         found = self._series.get((identity, probe))
         if found is None:
-            if len(self._series) >= MAXIMUM_IDENTITIES and identity != _OTHER:
+            if len(self._series) >= self._maximum and identity != _OTHER:
                 return self.series(_OTHER, probe=probe)
             labels = (identity.namespace, identity.deployment, identity.revision, identity.version)
             found = self._series[identity, probe] = Series(self, labels, probe=probe)
