@@ -39,7 +39,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     assert left == [], f"processes left behind: {left}"
 
 
-async def until(condition: Callable[[], Any] | Callable[[], Awaitable[Any]], what: str = "", seconds: float = DEADLINE) -> Any:
+async def until(
+    condition: Callable[[], Any] | Callable[[], Awaitable[Any]], what: str = "", seconds: float = DEADLINE
+) -> Any:
     """Wait for a condition to be true, and give its value."""
     value: Any = None
     try:

@@ -55,9 +55,7 @@ def test_phases() -> None:
 
 
 def conditions(pod: PodView, now: float = NOW) -> dict[str, tuple[str, str]]:
-    return {
-        entry["type"]: (entry["status"], entry.get("reason", "")) for entry in pod_status(pod, now)["conditions"]
-    }
+    return {entry["type"]: (entry["status"], entry.get("reason", "")) for entry in pod_status(pod, now)["conditions"]}
 
 
 CONDITIONS = {

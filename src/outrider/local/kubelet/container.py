@@ -121,6 +121,8 @@ class Container:
 
         `status` is its last `containerStatuses` entry, if any.
         """
+        if self.running:
+            return
         attempts = self.context.folder.attempts(self.name)
         if not attempts:
             self._attempt = int(status.get("restartCount") or 0) if status.get("containerID") else -1

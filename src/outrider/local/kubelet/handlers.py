@@ -49,7 +49,7 @@ class Handlers:
             async with asyncio.timeout(timeout):
                 return await self._run(handler, target)
         except TimeoutError:
-            return Outcome(False, f"command or request timed out after {timeout:g}s")
+            return Outcome(False, f"command or request timed out after {timeout:.3g}s")
         except (OSError, aiohttp.ClientError, ValueError) as error:
             return Outcome(False, str(error) or type(error).__name__)
 

@@ -76,6 +76,8 @@ class Kubelet:
 
     async def run(self) -> None:
         """Work until `stop`, or until cancelled; then pods go on running, to be adopted."""
+        if self._stopped:
+            return
         self._running = asyncio.current_task()
         try:
             async with asyncio.TaskGroup() as group:

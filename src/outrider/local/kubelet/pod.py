@@ -52,6 +52,7 @@ class PodWorker:
         self.removed = False
         """The object is no longer there."""
         self._started = self._clock.now()
+        self._loaded = False
         self._admitted = False
         self._failure: tuple[str, str] | None = None
         self._said: dict[str, Any] | None = None
@@ -79,8 +80,7 @@ class PodWorker:
 
     async def run(self) -> None:
         """Work until the pod is gone from the API server and nothing of it is left here."""
-        await self._load()
-        while not (self.removed and self._all_ended):
+        while not (self._loaded and self.removed and self._all_ended):
             self._wake.clear()
             pause = await self._attempt()
             try:
@@ -109,10 +109,13 @@ class PodWorker:
             known = {entry.get("name"): entry for entry in status.get(field) or ()}
             for container in containers:
                 await container.load(known.get(container.name) or {})
+        self._loaded = True
 
     async def _attempt(self) -> float | None:
         """One step; how many seconds until the next one, None for as long as nothing happens."""
         try:
+            if not self._loaded:
+                await self._load()
             await self._sync()
         except ApiError as error:
             log.warning("a pod could not be synced", pod=self.context.name, error=str(error))

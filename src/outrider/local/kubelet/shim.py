@@ -401,7 +401,11 @@ def answer(content: dict[str, object]) -> None:
 
 
 def main() -> None:
-    os.set_inheritable(int(sys.argv[1]), False)
+    lock = int(sys.argv[1])
+    os.set_inheritable(lock, False)
+    # Files that the kubelet's own parents have let it inherit are no business of the program's.
+    os.closerange(3, lock)
+    os.closerange(lock + 1, min(65536, os.sysconf("SC_OPEN_MAX")))
     wakeup = prepare_signals()
     os.setsid()
     with open(0, "rb", closefd=False) as handle:
