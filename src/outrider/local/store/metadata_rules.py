@@ -41,10 +41,10 @@ _ANNOTATIONS_LIMIT = 256 * 1024
 def check_name(name: Any, form: str, field: str = "metadata.name") -> list[Cause]:
     """What is wrong with a name; `form` is `subdomain`, `label` or `service`."""
     pattern, longest, explanation = _FORMS[form]
+    if name is None or name == "":
+        return [required(field, "name or generateName is required")]
     if not isinstance(name, str):
         return [invalid_value(field, name, "must be text")]
-    if not name:
-        return [required(field, "name or generateName is required")]
     if len(name) > longest:
         return [invalid_value(field, name, f"must be no more than {longest} characters")]
     return [] if pattern.fullmatch(name) else [invalid_value(field, name, explanation)]

@@ -200,16 +200,16 @@ def apply(
     Raises `Conflict` with all fields that others own and want otherwise, unless `force`d.
     """
     owned = reachable(frozenset(owned_fields(wanted, shape)), manager.subresource, has_status=has_status)
-    merged = merge_applied(live, wanted, shape)
-    changed, _ = _difference(live, merged, shape)
-    changed = reachable(changed, manager.subresource, has_status=has_status)
     others = [entry for entry in entries if entry.manager != manager]
-    if not force:
-        _refuse_conflicts(kind, live["metadata"]["name"], others, changed)
     before = next((entry.fields for entry in entries if entry.manager == manager), frozenset())
+    # What nobody wants any more goes as a whole: a probe goes with the defaults that were filled in around it.
     held = prefixes(owned.union(*(entry.fields for entry in others))) | {("f:metadata",)}
-    gone = prefixes(before - owned) - held
-    return without(merged, gone, shape), owned
+    merged = merge_applied(without(live, prefixes(before - owned) - held, shape), wanted, shape)
+    if not force:
+        changed, _ = _difference(live, merged, shape)
+        changed = reachable(changed, manager.subresource, has_status=has_status)
+        _refuse_conflicts(kind, live["metadata"]["name"], others, changed)
+    return merged, owned
 
 
 def _refuse_conflicts(kind: Kind[Any], name: str, others: Sequence[Entry], changed: Fields) -> None:

@@ -27,7 +27,9 @@ def copy(value: Any) -> Any:
 
 def same(left: Any, right: Any) -> bool:
     """Whether two values are the same JSON. To Python alone `true` and `1` would be."""
-    return bool(left == right) and _sorted_encoder.encode(left) == _sorted_encoder.encode(right)
+    if isinstance(left, dict | list):
+        return bool(left == right) and _sorted_encoder.encode(left) == _sorted_encoder.encode(right)
+    return type(left) is type(right) and bool(left == right)
 
 
 class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -37,7 +39,7 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
     name: str
     uid: str
     version: int
-    """`metadata.resourceVersion` as a number."""
+    """`metadata.resourceVersion` as a number; 0 for what a dry run would have created."""
     labels: dict[str, str]
     fields: dict[str, str]
     """The values that field selectors of this kind may ask for."""
@@ -61,7 +63,7 @@ def make_record(kind: Kind[Any], obj: Object) -> Record:
         namespace=namespace,
         name=name,
         uid=metadata["uid"],
-        version=int(metadata["resourceVersion"]),
+        version=int(metadata.get("resourceVersion", 0)),
         labels=metadata.get("labels") or {},
         fields=fields,
         data=encode(obj),
