@@ -12,7 +12,8 @@ TARGET = Path(__file__).resolve().parents[1] / "docs" / "guide" / "fields.md"
 HEADER = """\
 # Fields of an LLMDeployment
 
-Generated from the CRD's schema by `make generate`. *Not acted on yet* means: taken, kept, and reported in `status.ignoredFields`.
+Generated from the schema of the CRD by `make generate`.
+*Not acted on yet* means: taken, kept, and reported in `status.ignoredFields`.
 
 """
 
