@@ -1,22 +1,12 @@
-"""Time as something that is handed in, so that tests and simulation can own it."""
+"""The machine's own time. Whatever needs a clock is handed one (`api.clock.Clock`)."""
 
 import asyncio
 import time
-from typing import Protocol
 
+from outrider.api.clock import Clock
 from outrider.api.meta import Instant
 
-
-class Clock(Protocol):
-    def now(self) -> Instant:
-        """Wall-clock time, for timestamps that people and other programs read."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that never go backwards, for durations and deadlines."""
-        ...
-
-    async def sleep(self, seconds: float) -> None: ...
+__all__ = ["Clock", "SystemClock"]
 
 
 class SystemClock:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from outrider.signals.clock import Clock
+from outrider.api.clock import Clock
 
 
 class HasKey(Protocol):

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import aiohttp
 import msgspec
 
+from outrider.api.clock import Clock
 from outrider.api.labels import PROBE_HEADER
 from outrider.api.meta import Instant
-from outrider.signals.clock import Clock
 
 PROMPT = "Say OK."
 MAX_TOKENS = 4

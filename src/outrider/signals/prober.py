@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import aiohttp
 import msgspec
 
-from outrider.signals.clock import Clock
+from outrider.api.clock import Clock
 from outrider.signals.polling import OnChange, Poller
 from outrider.signals.probe import ProbeResult, probe
 

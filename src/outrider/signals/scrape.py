@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import aiohttp
 import msgspec
 
+from outrider.api.clock import Clock
 from outrider.api.meta import Instant
-from outrider.signals.clock import Clock
 from outrider.signals.measurements import Measurements, measure, together
 from outrider.signals.polling import OnChange, Poller
 from outrider.signals.prometheus_text import PrometheusTextError
