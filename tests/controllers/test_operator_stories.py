@@ -303,7 +303,7 @@ def test_outrider_plan_shows_what_a_manifest_would_do_and_changes_nothing() -> N
             )
             assert any("Deployment llama: what is wanted has changed" in reason for reason in made.because)
             unchanged = await gather_live(world.api, NAMESPACE_NAME, "llama", config, manifest=LLAMA)
-            assert plan(unchanged, world.clock.now()).actions == ()
+            assert (plan(unchanged, world.clock.now()).status, plan(unchanged, world.clock.now()).actions) == (None, ())
             absent = merged(LLAMA, {"metadata": {"name": "new"}})
             assert plan(await gather_live(world.api, NAMESPACE_NAME, "new", config, manifest=absent), 0.0).actions
             assert world.store.version == before

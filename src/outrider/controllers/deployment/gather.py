@@ -179,14 +179,17 @@ def _as_applied(stored: LLMDeployment | None, manifest: Mapping[str, Any], names
     """The stored object as it would be once the manifest is applied: a changed spec is a new generation."""
     given = manifest.get("metadata") or {}
     stored = stored or LLMDeployment()
-    spec = dict(manifest.get("spec") or {})
-    changed = spec != msgspec.json.decode(stored.spec)
+    spec = msgspec.Raw(msgspec.json.encode(dict(manifest.get("spec") or {})))
     metadata = msgspec.structs.replace(
         stored.metadata,
         name=name,
         namespace=namespace,
         labels=stored.metadata.labels | dict(given.get("labels") or {}),
         annotations=stored.metadata.annotations | dict(given.get("annotations") or {}),
-        generation=stored.metadata.generation + (1 if changed else 0),
     )
-    return msgspec.structs.replace(stored, metadata=metadata, spec=msgspec.Raw(msgspec.json.encode(spec)))
+    applied = msgspec.structs.replace(stored, metadata=metadata, spec=spec)
+    # What the API server fills in as defaults is no change, so the meaning is compared and not the text.
+    if parse_deployment(applied).spec == parse_deployment(stored).spec:
+        return applied
+    metadata = msgspec.structs.replace(metadata, generation=metadata.generation + 1)
+    return msgspec.structs.replace(applied, metadata=metadata)
