@@ -39,6 +39,7 @@ check: lint
 	$(BIN)/pytest -q -n 2 -m 'not e2e'
 
 test: lint
+	@$(PYTHON) tools/ensure_commands.py curl openssl
 	$(BIN)/pytest -q -n 2 -m 'not e2e'
 	$(BIN)/pytest -q -m e2e
 

@@ -1,6 +1,7 @@
 """Every command of the tutorial, run as a reader would run it, prints what the tutorial says."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import pytest
 from story_world import ROOT, LocalWorld
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
+]
 
 
 def blocks(text: str) -> list[tuple[str, list[str]]]:
