@@ -14,7 +14,7 @@ from outrider.kube.clock import SystemClock
 from outrider.kube.objects import NAMESPACE, POD
 from outrider.local.kubelet import AddressPool, Kubelet, NodeConfig, PodLogs, Settings, make_image_resolver
 from outrider.local.kubelet.leftovers import kill_leftovers, marked
-from outrider.local.store import Store, StoreApi
+from outrider.local.store import LogOptions, Store, StoreApi
 
 POD_JSON = POD.into(dict)
 QUICK = Settings(
@@ -145,12 +145,11 @@ class World:
                 return True
             return False
 
+        uid = next((worker.context.uid for worker in self.kubelet._workers.values() if worker.context.name == name), "")
         await until(absent, f"{name} removed")
-        await until(lambda: not list(self.folder.glob(f"*/*/{name}")), f"{name} cleaned up")
+        await until(lambda: not uid or not list(self.folder.glob(f"*/{uid}")), f"{name} cleaned up")
 
     async def output(self, name: str, container: str = "main", **options: Any) -> str:
-        from outrider.local.store import LogOptions
-
         chunks = PodLogs(self.folder)("default", name, container, LogOptions(**options))
         return b"".join([chunk async for chunk in chunks]).decode()
 

@@ -10,6 +10,7 @@ import pytest
 
 from outrider.kube.api import NotFound
 from outrider.kube.objects import CONFIG_MAP, EVENT
+from outrider.local.kubelet import AddressPool
 from outrider.local.kubelet.leftovers import marked
 
 from .conftest import POD_JSON, World, condition, until, world
@@ -50,6 +51,10 @@ def story(folder: Path, scenario: Callable[[World], Awaitable[None]], **options:
             await scenario(w)
 
     asyncio.run(run())
+
+
+def runs_on_disk(folder: Path) -> list[Path]:
+    return list(folder.glob("*/*/main/*"))
 
 
 async def events(w: World, reason: str) -> list[str]:
@@ -128,7 +133,7 @@ def test_a_crash_loop_backs_off_and_shows_its_last_words(folder: Path) -> None:
 
         await until(restarted)
         assert await w.output("a", previous=True) == "run\nbroken\n"
-        assert len(list(folder.glob("*/*/main/*"))) <= 3
+        assert len(runs_on_disk(folder)) <= 3
 
     story(folder, scenario)
 
@@ -329,7 +334,7 @@ def test_a_pod_keeps_serving_while_it_drains(folder: Path, tmp_path: Path) -> No
         await w.delete("a")
         await until(lambda: _deleted(w, "a"))
         reader, writer = await asyncio.open_connection(address, 8080)
-        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        writer.write(b"GET /x HTTP/1.0\r\n\r\n")
         assert b"200" in await reader.readline()
         writer.close()
         await w.removed("a")
@@ -425,8 +430,6 @@ def test_volumes_are_reported_and_do_not_fail_the_pod(folder: Path) -> None:
 
 
 def test_where_all_pods_share_one_address_each_gets_a_port(folder: Path, tmp_path: Path) -> None:
-    from outrider.local.kubelet import AddressPool
-
     async def scenario(w: World) -> None:
         code = SERVER.replace("int(sys.argv[2])", "int(sys.argv[2].removeprefix('--port='))")
         container = server(tmp_path / "flags", readinessProbe=probe("/ready"))

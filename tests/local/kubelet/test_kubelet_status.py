@@ -9,7 +9,12 @@ NOW = 1_000.0
 
 
 def running(name: str = "main", **more: Any) -> ContainerView:
-    values = {"running_since": 100.0, "container_id": f"outrider://{name}", "started": True, "ready": True}
+    values: dict[str, Any] = {
+        "running_since": 100.0,
+        "container_id": f"outrider://{name}",
+        "started": True,
+        "ready": True,
+    }
     return ContainerView(name=name, **(values | more))
 
 
@@ -26,7 +31,7 @@ def view(
 ) -> PodView:
     spec = more.pop("spec", {})
     pod = {"metadata": {"name": "p", "uid": "u"}, "spec": spec, "status": status or {}}
-    values = {"address": "127.64.0.1", "host_address": "127.0.0.1", "start_time": 50.0}
+    values: dict[str, Any] = {"address": "127.64.0.1", "host_address": "127.0.0.1", "start_time": 50.0}
     return PodView(pod=pod, init=init, main=main, **(values | more))
 
 

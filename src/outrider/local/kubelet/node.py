@@ -79,7 +79,8 @@ class NodeAgent:
             fine = await self._attempt(self._keep_registered()) and await self._attempt(self._renew_lease())
             if fine:
                 self.registered.set()
-            await self._clock.sleep(self._settings.lease_interval if fine else RETRY_SECONDS)
+            interval = self._settings.lease_interval
+            await self._clock.sleep(interval if fine else min(interval, RETRY_SECONDS))
 
     async def _attempt(self, work: Coroutine[Any, Any, None]) -> bool:
         try:
