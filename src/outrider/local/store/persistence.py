@@ -169,14 +169,17 @@ def _make(path: Path) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     # Used by the thread alone once `load` is done. No timeout: a second process is an error, not something to wait for.
+    if path.stat().st_size == 0:  # SQLite would take it for a new database
+        raise sqlite3.DatabaseError("it is empty")
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")
         _check(connection, path)
+        # Not before it is sure to be ours: this changes the file.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise
