@@ -404,6 +404,17 @@ def test_gpus_belong_to_one_pod_at_a_time(folder: Path) -> None:
     story(folder, scenario, gpus=2)
 
 
+def test_a_pod_that_is_over_gives_its_gpus_back(folder: Path) -> None:
+    async def scenario(w: World) -> None:
+        asks = {"resources": {"limits": {"nvidia.com/gpu": 2}}}
+        await w.create("job", "true", container=asks, restartPolicy="Never")
+        await w.phase("job", "Succeeded")
+        await w.create("next", *FOREVER, container=asks)
+        await w.ready("next")
+
+    story(folder, scenario, gpus=2)
+
+
 def test_a_deadline_fails_the_pod(folder: Path) -> None:
     async def scenario(w: World) -> None:
         await w.create("a", *FOREVER, activeDeadlineSeconds=1)

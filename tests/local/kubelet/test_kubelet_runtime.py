@@ -227,6 +227,27 @@ def test_a_recycled_process_number_is_never_signalled(folder: Path) -> None:
         stranger.kill()
 
 
+def test_without_process_descriptors_it_works_by_looking_again_and_again(folder: Path) -> None:
+    """As on macOS."""
+
+    async def scenario() -> list[RunExit]:
+        script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done"
+        runtime = Runtime(poll=True)
+        endings = []
+        for name, act in (("polite", Run.terminate), ("killed", Run.kill)):
+            spec = RunSpec(argv=("sh", "-c", script), env=ENV, cwd=Path("/"))
+            (await runtime.start(folder / name, spec)).abandon()
+            run = await runtime.adopt(folder / name)
+            assert run is not None
+            await until(lambda run=run: "stdout F ready" in output(run))
+            act(run)
+            endings.append(await run.wait())
+        return endings
+
+    polite, killed = asyncio.run(scenario())
+    assert (polite.exit_code, killed.exit_code) == (3, 137)
+
+
 def test_the_shim_ignores_the_signals_of_a_closing_terminal(folder: Path) -> None:
     async def close_terminal(run: Run) -> None:
         os.kill(run.info.shim, signal.SIGHUP)

@@ -137,6 +137,7 @@ class PodWorker:
             self.context.ending = True
             self._stop_all(hook=False)
             await self._publish()
+            self._give_gpus_back()
         else:
             await self._keep()
 
@@ -257,6 +258,14 @@ class PodWorker:
         except (NotFound, Conflict):
             self.gone()
         self._delete_sent = True
+
+    def _give_gpus_back(self) -> None:
+        """A pod that is over keeps its logs and its address, but its GPUs are for others, as the scheduler sees it."""
+        if not self._all_ended or not self.context.record.gpus:
+            return
+        self.context.record = msgspec.structs.replace(self.context.record, gpus={})
+        self.context.folder.write(self.context.record)
+        self._services.gpus.release(self.context.uid)
 
     def _set_deadline(self) -> None:
         """The grace period begins when this node first hears of the deletion, and goes on through our own crashes."""

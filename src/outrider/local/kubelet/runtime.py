@@ -21,7 +21,11 @@ POLL_SECONDS = 0.1
 """Where the system cannot tell us that a process that is not our child has ended, we look this often."""
 START_SECONDS = 5.0
 """How long a shim that is only just starting is given to say what it runs."""
+REAP_ATTEMPTS, REAP_SECONDS = 100, 0.01
+"""A shim gives up its lock a moment before it is gone."""
 UNKNOWN_EXIT = 137
+HIGH_DESCRIPTOR = 10
+"""Above those that the shim is given, so that none of them is in the way of another."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +73,7 @@ class ShimFailedError(Exception):
 class Run:
     """One run of one container that is under way, or has ended."""
 
-    def __init__(self, folder: Path, info: RunInfo) -> None:
+    def __init__(self, folder: Path, info: RunInfo, *, poll: bool = False) -> None:
         self.folder = folder
         self.info = info
         self.exit: RunExit | None = None
@@ -77,7 +81,7 @@ class Run:
         """Set by who ends the run because of its own end, not because of the container."""
         self._ended: asyncio.Future[RunExit] = asyncio.get_running_loop().create_future()
         self._finishing: asyncio.Task[None] | None = None
-        self._pidfd = _open_pidfd(info.shim)
+        self._pidfd = None if poll else _open_pidfd(info.shim)
         if self._pidfd is None:
             self._finishing = asyncio.create_task(self._poll())
         else:
@@ -128,9 +132,18 @@ class Run:
             await asyncio.sleep(POLL_SECONDS)
         await self._finish()
 
+    async def _reap(self) -> None:
+        """Leave no zombie of a shim that is our child; one that was adopted is somebody else's."""
+        for _ in range(REAP_ATTEMPTS):
+            try:
+                if os.waitpid(self.info.shim, os.WNOHANG)[0]:  # noqa: ASYNC222  (does not wait)
+                    return
+            except ChildProcessError:
+                return
+            await asyncio.sleep(REAP_SECONDS)
+
     async def _finish(self) -> None:
-        with contextlib.suppress(ChildProcessError):  # adopted: somebody else's child
-            os.waitpid(self.info.shim, os.WNOHANG)  # noqa: ASYNC222  (does not wait)
+        await self._reap()
         ending = read_exit(self.folder)
         if ending is None:
             ending = await asyncio.to_thread(_bury, self.folder, self.info)
@@ -143,9 +156,13 @@ class Run:
 
 
 class Runtime:
-    """Starts runs. A start that is under way is finished even if who asked for it no longer waits."""
+    """Starts runs. A start that is under way is finished even if who asked for it no longer waits.
 
-    def __init__(self) -> None:
+    `poll` looks for ends in short intervals even where the system could tell us, as it must be where it cannot (macOS).
+    """
+
+    def __init__(self, *, poll: bool = False) -> None:
+        self._poll = poll
         self._starting: set[asyncio.Task[RunInfo]] = set()
 
     async def start(self, folder: Path, spec: RunSpec) -> Run:
@@ -157,7 +174,7 @@ class Runtime:
         task = asyncio.create_task(asyncio.to_thread(_spawn, folder, spec))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
-        return Run(folder, await asyncio.shield(task))
+        return Run(folder, await asyncio.shield(task), poll=self._poll)
 
     async def adopt(self, folder: Path) -> Run | None:
         """The run in this folder if it is still under way, else None (then `read_exit` tells how it ended)."""
@@ -165,7 +182,7 @@ class Runtime:
         while is_locked(folder):
             info = read_run(folder)
             if info is not None:
-                return Run(folder, info)
+                return Run(folder, info, poll=self._poll)
             if time.monotonic() > deadline:
                 log.warning("a shim does not say what it runs and is killed", folder=str(folder))
                 await asyncio.to_thread(kill_leftovers, folder)
@@ -252,7 +269,9 @@ def _spawn(folder: Path, spec: RunSpec) -> RunInfo:
             "maxLogFiles": spec.log_files,
         }
     )
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    opened = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR)
+    os.close(opened)
     try:
         # The lock belongs to the open file, which the shim inherits: it is held without a gap until the shim ends.
         fcntl.flock(lock, fcntl.LOCK_EX)
