@@ -22,6 +22,7 @@ from outrider.kube.api import (
 from outrider.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    EVENT,
     NAMESPACE,
     NODE,
     POD,
@@ -30,6 +31,7 @@ from outrider.kube.objects import (
 )
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.local.store import Store, StoreApi
+from outrider.local.store.event_expiry import SWEEP_AFTER
 
 Make = Callable[..., Object]
 DEPLOY = DEPLOYMENT.into(dict)
@@ -426,3 +428,20 @@ def test_two_stores_with_the_same_seed_make_the_same_objects(clock: Any, config_
         return await api.create(CONFIG_MAP.into(dict), body)
 
     assert asyncio.run(story()) == asyncio.run(story())
+
+
+def test_events_are_forgotten_after_an_hour_unless_they_go_on(api: StoreApi, clock: Any) -> None:
+    def event(name: str, **more: Any) -> Object:
+        return {"metadata": {"name": name, "namespace": "default"}, **more}
+
+    async def story() -> set[str]:
+        await api.create(EVENT, event("old"))
+        await api.create(
+            EVENT, event("repeated", series={"count": 2, "lastObservedTime": "2026-11-23T12:59:00.000000Z"})
+        )
+        clock.advance(3601)
+        for number in range(SWEEP_AFTER):
+            await api.create(EVENT, event(f"new{number}"))
+        return {item.metadata.name for item in (await api.list(EVENT)).items}
+
+    assert asyncio.run(story()) == {"repeated", *(f"new{number}" for number in range(SWEEP_AFTER))}

@@ -87,11 +87,17 @@ def other_database(path: Path) -> None:
         connection.execute("CREATE TABLE songs (title TEXT)")
 
 
+def other_contents(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE objects SET data = 'nonsense' WHERE name = 'c3'")
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file that is no database": (lambda path: path.write_bytes(b"nonsense" * 1000), "outrider up --fresh"),
     "an empty file": (lambda path: path.write_bytes(b""), "outrider up --fresh"),
     "a file that is damaged inside": (damage_middle, "outrider up --fresh"),
     "a database of something else": (other_database, "outrider up --fresh"),
+    "a file with an object that is no JSON": (other_contents, "outrider up --fresh"),
     "a file of another format": (other_format, "format 99"),
 }
 

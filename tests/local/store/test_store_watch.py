@@ -260,3 +260,21 @@ def test_a_thousand_watches_all_see_everything(api: StoreApi, store: Store, conf
             return [name for _, name in await take(stream, 3)]
 
     asyncio.run(story())
+
+
+def test_a_watch_ends_in_time_also_when_there_is_always_something_new(api: StoreApi, store: Store, clock: Any) -> None:
+    async def story() -> None:
+        stream = cast("Any", api.watch(NODE, resource_version=str(store.version), timeout=10))
+        kinds = []
+        for number in range(1000):
+            await api.create(NODE, {"metadata": {"name": f"n{number}"}})
+            event = await anext(stream, None)
+            if event is None:
+                break
+            kinds.append(event.type)
+            clock.advance(1)
+            await let_others_run()
+        assert kinds[-1] == "BOOKMARK"
+        assert 9 <= len(kinds) <= 12
+
+    asyncio.run(story())

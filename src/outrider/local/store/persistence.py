@@ -48,7 +48,7 @@ class Database:
     """Opens the file, or makes it where there is none. Raises `StoreError`."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.failure = ""
         """Why nothing can be written any more; empty while all is well."""
         if not path.exists():
@@ -67,7 +67,7 @@ class Database:
 
     def load(self) -> tuple[Sequence[Row], int]:
         """All objects, and the version of the last write."""
-        with _explained(self._path):
+        with _explained(self.path):
             rows = self._connection.execute("SELECT api_group, plural, namespace, name, data FROM objects").fetchall()
             (version,) = self._connection.execute("SELECT version FROM counter").fetchone()
         return [Row(*row) for row in rows], int(version)
@@ -93,10 +93,14 @@ class Database:
 
     async def close(self) -> None:
         """Write what is pending, and close the file. May be called twice."""
+        await asyncio.to_thread(self.stop)
+
+    def stop(self) -> None:
+        """As `close`, for where no event loop runs."""
         with self._changed:
             self._closing = True
             self._changed.notify()
-        await asyncio.to_thread(self._thread.join)
+        self._thread.join()
 
     def _run(self) -> None:
         while True:
@@ -110,7 +114,7 @@ class Database:
             except sqlite3.Error as error:
                 with self._changed:
                     self.failure = (
-                        f"the local world cannot write to {self._path}: {error}. "
+                        f"the local world cannot write to {self.path}: {error}. "
                         "Look whether the disk is full or read-only, then run `outrider down` and `outrider up`."
                     )
             with self._changed:
@@ -205,12 +209,13 @@ def _explained(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise StoreError(f"{path} is in use by another process: end it with `outrider down`") from error
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     except (sqlite3.DatabaseError, TypeError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> StoreError:
+def damaged(path: Path, error: Exception) -> StoreError:
+    """The error that says that a file cannot be read, and what to do."""
     return StoreError(
         f"{path} cannot be read ({error}). It is left as it is. Put a copy back that is whole, or start anew with "
         "`outrider up --fresh`, which deletes the objects of the local world"

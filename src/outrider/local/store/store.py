@@ -4,12 +4,15 @@ Everything here is synchronous and runs in one event loop: a write is checked, m
 With a file, `durable` waits until what was written will survive the end of the process.
 """
 
+import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from outrider.api.meta import format_time
 from outrider.kube.api import Kind, Object, Unavailable
@@ -18,7 +21,7 @@ from outrider.kube.resources import ALL
 from outrider.local.store import errors
 from outrider.local.store.custom import custom_rules
 from outrider.local.store.history import Change, History
-from outrider.local.store.persistence import Database, Row
+from outrider.local.store.persistence import Database, Row, StoreError, damaged
 from outrider.local.store.records import Record, decode, make_record
 from outrider.local.store.rules import Rules, built_in_rules
 from outrider.local.store.selectors import Selection
@@ -92,6 +95,8 @@ class Store:
         self.clock = clock
         self.bookmark_seconds = bookmark_seconds
         self.closed = False
+        self.events_made = 0
+        """How many Events were created by this process."""
         self._rng = rng or random.SystemRandom()
         self._database = Database(path) if path is not None else None
         rows, self._version = self._database.load() if self._database is not None else ((), 0)
@@ -103,14 +108,18 @@ class Store:
             )
             for kind in kinds
         }
-        self._restore(rows)
+        try:
+            self._restore(rows)
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            raise self._unreadable(error) from error
         self._make_namespaces()
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, clock: Clock, **options: Any) -> AsyncIterator["Store"]:
         """A store that is closed at the end of the block, with everything on disk."""
-        store = cls(clock, **options)
+        # Reading a large file takes a while, in which the event loop has other things to do.
+        store = await asyncio.to_thread(cls, clock, **options) if options.get("path") else cls(clock, **options)
         try:
             yield store
         finally:
@@ -194,6 +203,13 @@ class Store:
             table.history.wake()
         if self._database is not None:
             await self._database.close()
+
+    def _unreadable(self, error: Exception) -> StoreError:
+        """What a file is that SQLite could read and we cannot; the file is let go of."""
+        if self._database is None:
+            raise ValueError("only a store with a file restores anything") from error
+        self._database.stop()
+        return damaged(self._database.path, error)
 
     def _restore(self, rows: Sequence[Row]) -> None:
         for row in rows:

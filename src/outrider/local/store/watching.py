@@ -44,11 +44,11 @@ async def _follow(
                 at = change.record.version
                 if seen is not None:
                     yield seen
-            if changes:
+            if changes and not alarm.ended:
                 continue
-            # Nothing of this kind is newer: so the watch has seen the world up to its present version.
             if alarm.bookmark_due or alarm.ended:
-                at = store.version
+                # Where nothing of this kind is newer, the watch has seen the world up to its present version.
+                at = at if changes else store.version
                 alarm.bookmark_due = False
                 yield _bookmark(kind, at)
             if alarm.ended:

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from outrider.kube.api import Forbidden, Kind, Object, PatchType
-from outrider.kube.objects import NAMESPACE
+from outrider.kube.objects import EVENT, NAMESPACE
 from outrider.local.store import errors, ownership
 from outrider.local.store.deletion import is_finished
+from outrider.local.store.event_expiry import expire_events
 from outrider.local.store.fieldsets import Fields
 from outrider.local.store.metadata_rules import check_finalizers, check_metadata
 from outrider.local.store.ownership import Entry, Manager
@@ -113,7 +114,11 @@ def _insert(store: Store, table: Table, obj: Object, write: Write, applied: Fiel
         obj["metadata"]["generation"] = 1
     entries = _owners(store, table, (), {}, obj, write, applied)
     _write_owners(obj, entries)
-    return make_record(kind, obj) if write.dry_run else store.commit(table, None, obj)
+    if write.dry_run:
+        return make_record(kind, obj)
+    if kind == EVENT:
+        expire_events(store)
+    return store.commit(table, None, obj)
 
 
 def _owners(
@@ -210,11 +215,11 @@ def _check_identity(kind: Kind[Any], live: Object, new: Object) -> None:
         raise errors.modified(kind, name)
 
 
-def _given_owners(kind: Kind[Any], live: Object, new: Object) -> tuple[Entry, ...]:
+def _given_owners(kind: Kind[Any], kept: tuple[Entry, ...], live: Object, new: Object) -> tuple[Entry, ...]:
     """The owners before the write: the object's own, unless the write itself rewrites or (`[]`, `[{}]`) resets them."""
     given = new["metadata"].get("managedFields")
     if given is None or given == live["metadata"].get("managedFields"):
-        return ownership.read_entries(live["metadata"])
+        return kept
     try:
         return tuple(entry for entry in ownership.read_entries(new["metadata"]) if entry.fields)
     except (AttributeError, TypeError) as error:
@@ -246,7 +251,8 @@ def change(
     kind, rules, live = table.kind, table.rules, record.object()
     store.check_writable()
     _check_identity(kind, live, new)
-    before = _given_owners(kind, live, new)
+    kept = ownership.read_entries(live["metadata"])
+    before = _given_owners(kind, kept, live, new)
     new = _restore(table, live, copy(new), write.subresource)
     causes = check_metadata(new["metadata"], rules.name_form) + check_finalizers(new["metadata"], live["metadata"])
     if not causes:
@@ -256,9 +262,8 @@ def change(
         raise errors.invalid(kind, record.name, causes)
     existing = None if applied is None else applied & ownership.owned_fields(new, rules.shape).keys()
     after = _owners(store, table, before, live, new, write, existing)
-    same_owners = after == ownership.read_entries(live["metadata"])
     new["metadata"].pop("managedFields", None)
-    if same_owners and same(new, _unmanaged(live)):
+    if after == kept and same(new, _unmanaged(live)):
         return record
     if rules.has_status and not same(_specified(new), _specified(live)):
         new["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1

@@ -1,0 +1,32 @@
+"""Events are news, not records: like an API server, the store forgets them after an hour."""
+
+from outrider.api.meta import parse_time
+from outrider.kube.api import Object
+from outrider.kube.objects import EVENT
+from outrider.local.store.store import Store
+
+EVENT_SECONDS = 3600.0
+"""The default of kube-apiserver's --event-ttl."""
+SWEEP_AFTER = 100
+"""Looking through all events costs more than making one, so that it is done once in so many."""
+
+
+def expire_events(store: Store) -> None:
+    """Remove the events that were last seen to happen an hour ago. To be called before each new event."""
+    table = store.table(EVENT)
+    store.events_made += 1
+    if store.events_made % SWEEP_AFTER:
+        return
+    limit = store.clock.now() - EVENT_SECONDS
+    for record in list(table.all()):
+        event = record.object()
+        if _last_seen(event) < limit and not event["metadata"].get("finalizers"):
+            store.commit(table, record, event, remove=True)
+
+
+def _last_seen(event: Object) -> float:
+    """When it last happened: an event that repeats is counted in its series, and stays."""
+    series = event.get("series") or {}
+    return max(
+        parse_time(series.get("lastObservedTime")) or 0.0, parse_time(event["metadata"]["creationTimestamp"]) or 0.0
+    )
