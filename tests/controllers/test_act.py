@@ -10,11 +10,12 @@ from plan_world import LLAMA
 from virtual_kube import run_virtually
 
 from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.meta import Condition
 from outrider.controllers.act import UnknownKind, execute
 from outrider.kube.api import Conflict
-from outrider.kube.objects import CONFIG_MAP, SERVICE
+from outrider.kube.objects import CONFIG_MAP, POD, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan
+from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
 
 SERVICE_BODY: dict[str, Any] = {
     "apiVersion": "v1",
@@ -103,5 +104,31 @@ def test_an_unknown_kind_is_a_defect_and_says_so() -> None:
         plan = Plan(actions=(Apply({"apiVersion": "x/v1", "kind": "Y", "metadata": {}}, "test"),))
         with pytest.raises(UnknownKind, match="no kind Y of x/v1"):
             await execute(world.api, plan, LLM_DEPLOYMENT, deployment.metadata)
+
+    in_a_world(story)
+
+
+def test_a_condition_of_a_pod_leaves_those_of_others_and_is_only_for_that_very_pod() -> None:
+    async def story(world: OperatorWorld, deployment: LLMDeployment) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p", "namespace": NAMESPACE_NAME},
+            "spec": {"containers": [{"name": "model-server", "image": "vllm/vllm-openai"}]},
+        }
+        created = await world.api.create(POD, body)
+        ready = {"type": "ContainersReady", "status": "True"}
+        await world.api.patch_status(POD, "p", {"conditions": [ready]}, NAMESPACE_NAME)
+        condition = Condition("example.com/go", "True", "Answered", "It answered.")
+        counts = []
+        for name, uid in (("p", created.metadata.uid), ("p", "another-uid"), ("absent", "x")):
+            plan = Plan(actions=(SetPodCondition(NAMESPACE_NAME, name, uid, condition, "test"),))
+            counts.append(await execute(world.api, plan, LLM_DEPLOYMENT, deployment.metadata))
+        assert counts == [1, 0, 0]
+        pod = await world.api.get(POD, "p", NAMESPACE_NAME)
+        assert {one.type: one.status for one in pod.status.conditions} == {
+            "ContainersReady": "True",
+            "example.com/go": "True",
+        }
 
     in_a_world(story)

@@ -140,7 +140,7 @@ def test_a_version_that_crashes_leaves_the_old_one_serving_and_is_never_ready() 
     run_virtually(story)
 
 
-def test_a_version_that_answers_with_errors_is_never_ready() -> None:
+def test_a_version_that_answers_with_errors_is_never_ready_and_takes_no_traffic() -> None:
     async def story() -> None:
         async with OperatorWorld() as world:
             await serving(world)
@@ -148,8 +148,28 @@ def test_a_version_that_answers_with_errors_is_never_ready() -> None:
             await world.version("v1.1.0")
             await until(lambda: world.condition("Ready").reason == "SyntheticCheckFailed")
             assert "it answered 500" in world.condition("SyntheticHealthy").message
+            await world.until_quiet()
+            assert world.deployment().status.serving_version == "v1.0.0"
+            assert len(world.ready_addresses()) == 2, "the old pods serve on"
             world.failing.clear()
             await world.until_ready("v1.1.0")
+
+    run_virtually(story)
+
+
+def test_pods_stay_ready_without_an_operator_and_the_next_one_lets_new_pods_in() -> None:
+    async def story() -> None:
+        async with OperatorWorld() as world:
+            await serving(world)
+            await world.stop_operator()
+            await world.clock.sleep(600)
+            assert len(world.ready_addresses()) == 2
+            await world.api.delete(POD, world.pods()[0]["metadata"]["name"], NAMESPACE_NAME)
+            await until(lambda: len(world.pods()) == 2 and len(world.ready_addresses()) == 1)
+            await world.clock.sleep(60)
+            assert len(world.ready_addresses()) == 1, "nobody has asked the new one yet"
+            world.start_operator()
+            await until(lambda: len(world.ready_addresses()) == 2)
 
     run_virtually(story)
 

@@ -19,6 +19,13 @@ pytestmark = pytest.mark.e2e
 MANIFEST = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
 NAME = "llama-3.1-8b"
 MODEL = "Llama-3.1-8B-Instruct"
+WEDGED = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: outrider-simulator, namespace: production}
+data:
+  v1.6.0: "wedge: true"
+"""
 
 
 def version(text: str) -> str:
@@ -176,6 +183,20 @@ def test_a_crashing_version_never_takes_traffic_from_the_one_that_works(running:
         running.outrider("rollback", NAME, "--namespace", "production")
     assert tally.failures == {}
     assert running.get(NAME)["status"]["phase"] in ("Ready", "RolledBack")
+
+
+def test_a_version_that_answers_nothing_never_takes_traffic_from_the_one_that_works(running: LocalWorld) -> None:
+    """Its pods are up, and `/health` and `/v1/models` say 200: only a real request shows that it is wedged."""
+    running.outrider("apply", "--filename", "-", stdin=WEDGED)
+    running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
+    url = running.get(NAME)["status"]["url"]
+    with raw_traffic(url) as tally:
+        running.outrider("apply", "--filename", "-", stdin=version("v1.6.0"))
+        wait_for(lambda: running.condition(NAME, "Ready")["reason"] == "SyntheticCheckFailed", "a failing probe")
+        assert running.get(NAME)["status"]["servingVersion"] == "v1.2.0"
+        running.outrider("rollback", NAME, "--namespace", "production")
+    assert tally.failures == {}
+    assert tally.broken_streams == 0
 
 
 def test_ready_is_false_for_the_new_generation_before_a_new_pod_exists(running: LocalWorld) -> None:

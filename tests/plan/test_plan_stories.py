@@ -74,7 +74,30 @@ def test_old_pods_never_count_for_the_new_revision(world: PlanWorld) -> None:
     assert world.serving_versions() == {"v1.0.0"}
 
 
-def test_ready_pods_that_answer_nothing_are_not_ready(world: PlanWorld) -> None:
+def test_a_version_that_answers_nothing_takes_nothing_from_the_one_that_works(world: PlanWorld) -> None:
+    world.failing.add("v1.1.0")
+    world.version("v1.1.0")
+    for _ in range(20):
+        world.reconcile()
+        world.tick()
+        assert world.serving_versions() == {"v1.0.0"}
+        assert world.status.ready_replicas == 2
+    ready = world.condition("Ready")
+    assert (ready.status, ready.reason) == ("False", "SyntheticCheckFailed")
+    assert "0 of 2 replicas of v1.1.0" in ready.message, "how far it came, besides what is wrong"
+    assert "it answered 500" in ready.message
+    world.failing.clear()
+    world.settle()
+    assert world.serving_versions() == {"v1.1.0"}, "it goes on as soon as it answers"
+
+
+def test_pods_that_serve_stay_ready_while_nobody_probes_them(world: PlanWorld) -> None:
+    world.probing = False
+    world.settle()
+    assert world.serving_versions() == {"v1.0.0"}
+
+
+def test_pods_that_answer_nothing_are_not_ready(world: PlanWorld) -> None:
     world.failing.add("v1.1.0")
     released(world, "v1.1.0")
     assert (world.condition("Ready").status, world.condition("Ready").reason) == ("False", "SyntheticCheckFailed")

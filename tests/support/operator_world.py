@@ -20,7 +20,7 @@ from outrider.api.modelrevision import ModelRevision
 from outrider.controllers.config import GatewayConfig, OperatorConfig
 from outrider.controllers.operator import Operator
 from outrider.kube.api import ApiError, Kind
-from outrider.kube.objects import EVENT, NAMESPACE, NODE, POD
+from outrider.kube.objects import ENDPOINT_SLICE, EVENT, NAMESPACE, NODE, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.actors import ActorSettings, run_actors
 from outrider.local.store import Store, StoreApi
@@ -179,6 +179,11 @@ class OperatorWorld:
     def pods(self, name: str = "llama") -> list[dict[str, Any]]:
         return [pod for pod in self.all(POD) if pod["metadata"]["labels"].get(labels.DEPLOYMENT) == name]
 
+    def ready_addresses(self) -> list[str]:
+        """The pods that a gateway would send requests to, by name."""
+        endpoints = [one for each in self.all(ENDPOINT_SLICE) for one in each.get("endpoints") or ()]
+        return [one["targetRef"]["name"] for one in endpoints if one["conditions"]["ready"]]
+
     def deployment(self, name: str = "llama") -> LLMDeployment:
         record = self.store.table(LLM_DEPLOYMENT).get(NAMESPACE_NAME, name)
         assert record is not None
@@ -234,20 +239,32 @@ class OperatorWorld:
             return
         age = self.clock.monotonic() - started.setdefault(meta["uid"], self.clock.monotonic())
         version = meta["labels"][labels.MODEL_VERSION]
-        status = self._crashed() if version in self.crashing else self._running(age >= self.load_seconds)
-        if (pod.get("status") or {}).get("containerStatuses") != status["containerStatuses"]:
-            await self.api.patch_status(POD.into(dict), meta["name"], status, meta["namespace"])
+        status = self._crashed() if version in self.crashing else self._running(pod, age >= self.load_seconds)
+        before = pod.get("status") or {}
+        known = {one["type"]: one["status"] for one in before.get("conditions") or ()}
+        new = {one["type"]: one["status"] for one in status["conditions"]}
+        if before.get("containerStatuses") != status["containerStatuses"] or known | new != known:
+            await self.api.patch(
+                POD.into(dict), meta["name"], {"status": status}, meta["namespace"],
+                patch_type="strategic", subresource="status",
+            )  # fmt: skip
 
-    def _running(self, ready: bool) -> dict[str, Any]:
-        condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": self._time()}
-        container = {"name": "model-server", "ready": ready, "restartCount": 0, "image": "", "imageID": ""}
+    def _running(self, pod: dict[str, Any], up: bool) -> dict[str, Any]:
+        conditions = (pod.get("status") or {}).get("conditions") or ()
+        opened = {one["type"] for one in conditions if one["status"] == "True"}
+        gates = {gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ()}
+        container = {"name": "model-server", "ready": up, "restartCount": 0, "image": "", "imageID": ""}
         return {
-            "phase": "Running", "podIP": "127.64.0.9", "conditions": [condition],
+            "phase": "Running", "podIP": "127.64.0.9",
+            "conditions": [self._condition("ContainersReady", up), self._condition("Ready", up and gates <= opened)],
             "containerStatuses": [container | {"state": {"running": {}}}],
         }  # fmt: skip
 
+    def _condition(self, kind: str, value: bool) -> dict[str, Any]:
+        return {"type": kind, "status": "True" if value else "False", "lastTransitionTime": self._time()}
+
     def _crashed(self) -> dict[str, Any]:
-        condition = {"type": "Ready", "status": "False", "lastTransitionTime": self._time()}
+        condition = self._condition("Ready", False)
         container = {"name": "model-server", "ready": False, "restartCount": 3, "image": "", "imageID": ""}
         states = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}
         return {"phase": "Running", "conditions": [condition], "containerStatuses": [container | states]}

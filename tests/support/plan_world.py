@@ -17,7 +17,7 @@ from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment.gather import Observed, build_snapshot
 from outrider.kube.objects import Deployment, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan
+from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
 from outrider.plan.deployment import Snapshot, plan
 from outrider.plan.deployment.snapshot import PlanConfig, ProbeView
 
@@ -157,7 +157,7 @@ class PlanWorld:
         found = {}
         for pod in self.pods:
             meta = pod["metadata"]
-            if not _ready(pod) or not pod.get("asked"):
+            if not _is(pod, "ContainersReady") or not pod.get("asked"):
                 continue
             bad = meta["labels"][labels.MODEL_VERSION] in self.failing
             found[meta["uid"]] = ProbeView(
@@ -209,6 +209,10 @@ class PlanWorld:
                 target = self.pin if kind == "VersionPin" else self.objects.get((kind, name))
                 if target is not None:
                     target["status"] = merged(target.get("status"), status)
+            case SetPodCondition(uid=uid, condition=condition):
+                for pod in self.pods:
+                    if pod["metadata"]["uid"] == uid:
+                        _set_condition(pod, condition.type, condition.status)
 
     def _apply(self, body: dict[str, Any]) -> None:
         key = (body["kind"], body["metadata"]["name"])
@@ -241,7 +245,7 @@ class PlanWorld:
         self.now += seconds
         before = copy.deepcopy((self.pods, self.objects))
         for pod in self.pods:
-            pod["asked"] = _ready(pod)
+            pod["asked"] = _is(pod, "ContainersReady")
         self.pods = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
         workload = self.objects.get(("Deployment", self.name))
         if workload is not None:
@@ -278,6 +282,7 @@ class PlanWorld:
         container = template["spec"]["containers"][0]
         gpus = int(container["resources"]["limits"].get("nvidia.com/gpu", "0"))
         pod = _pod(f"{self.name}-{self._numbers}", template["metadata"]["labels"], gpus, "")
+        pod["spec"]["readinessGates"] = template["spec"].get("readinessGates") or []
         return pod | {"template": copy.deepcopy(template), "age": 0}
 
     def _schedule(self) -> None:
@@ -309,11 +314,10 @@ class PlanWorld:
                 waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
                 pod["status"]["containerStatuses"] = [{"name": "model-server", "state": waiting, "restartCount": 3}]
             elif pod["age"] > self.load_ticks:
-                pod["status"] = {
-                    "phase": "Running",
-                    "podIP": "127.64.0.1",
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                }
+                pod["status"] |= {"phase": "Running", "podIP": "127.64.0.1"}
+                _set_condition(pod, "ContainersReady", "True")
+                if all(_is(pod, gate["conditionType"]) for gate in pod["spec"]["readinessGates"]):
+                    _set_condition(pod, "Ready", "True")
 
     def _report(self, workload: dict[str, Any]) -> None:
         alive = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
@@ -338,10 +342,19 @@ class PlanWorld:
 
 
 def _ready(pod: dict[str, Any]) -> bool:
+    return _is(pod, "Ready")
+
+
+def _is(pod: dict[str, Any], kind: str) -> bool:
     conditions = pod["status"].get("conditions") or []
     return not pod["metadata"].get("deletionTimestamp") and any(
-        one["type"] == "Ready" and one["status"] == "True" for one in conditions
+        one["type"] == kind and one["status"] == "True" for one in conditions
     )
+
+
+def _set_condition(pod: dict[str, Any], kind: str, status: str) -> None:
+    others = [one for one in pod["status"].get("conditions") or [] if one["type"] != kind]
+    pod["status"]["conditions"] = [*others, {"type": kind, "status": status}]
 
 
 def _gpus(pod: dict[str, Any]) -> int:

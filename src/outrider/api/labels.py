@@ -43,6 +43,9 @@ HOST_PORTS = "local.outrider.dev/host-ports"
 SIMULATOR_CONFIG_MAP = "outrider-simulator"
 """ConfigMap in a pod's namespace from which the local world takes the faults of simulated model servers."""
 
+ANSWERS_REQUESTS = f"{GROUP}/answers-requests"
+"""Pod condition, and readiness gate, that the operator sets to True once the pod has answered a real request."""
+
 PROBE_HEADER = "x-outrider-probe"
 """Marks Outrider's own synthetic requests, so that they count neither as user traffic nor as cost."""
 REQUEST_ID_HEADER = "x-request-id"

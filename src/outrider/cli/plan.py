@@ -15,7 +15,7 @@ from outrider.cli.output import OutputFormat, print_structured
 from outrider.controllers.deployment.gather import gather_live
 from outrider.controllers.published import published
 from outrider.kube.resources import LLM_DEPLOYMENT
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan
+from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
 from outrider.plan.deployment import plan as decide
 
 
@@ -88,6 +88,8 @@ def _sentence(action: Any) -> str:
             return f"delete {kind} {name}: {why}"
         case PatchStatus(kind=kind, name=name, why=why):
             return f"note on {kind} {name}: {why}"
+        case SetPodCondition(name=name, condition=condition, why=why):
+            return f"set {condition.type} of pod {name} to {condition.status}: {why}"
         case Emit(reason=reason, note=note):
             return f"event {reason}: {note}"
     raise AssertionError(f"unknown action {action!r}")

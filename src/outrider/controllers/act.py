@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from outrider.api.labels import FIELD_OWNER
 from outrider.api.meta import ObjectMeta
-from outrider.kube.api import AlreadyExists, Api, Kind, NotFound
+from outrider.kube.api import AlreadyExists, Api, Conflict, Kind, NotFound
+from outrider.kube.objects import POD
 from outrider.kube.resources import kind_for
-from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
+from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
 
 Written = Callable[[Kind[Any], Any], None]
 """Told what the API server answered to a write, so that caches can show it at once."""
@@ -73,16 +76,34 @@ async def _carry_out(api: Api, action: Action, tell: Tell | None, written: Writt
                 await api.delete(_kind(action.api_version, action.kind), name, namespace, uid=uid)
             except NotFound:
                 return 0
-        case PatchStatus(namespace=namespace, name=name, status=status):
-            kind = _kind(action.api_version, action.kind)
-            try:
-                written(kind, await api.patch_status(kind, name, status, namespace))
-            except NotFound:  # it went in the meantime, and its status with it
-                return 0
+        case PatchStatus():
+            return await _patch_status(api, action, written)
+        case SetPodCondition():
+            return await _set_pod_condition(api, action, written)
         case Emit():
             if tell is not None:
                 tell(action)
             return 0
+    return 1
+
+
+async def _patch_status(api: Api, action: PatchStatus, written: Written) -> int:
+    kind = _kind(action.api_version, action.kind)
+    try:
+        written(kind, await api.patch_status(kind, action.name, action.status, action.namespace))
+    except NotFound:  # it went in the meantime, and its status with it
+        return 0
+    return 1
+
+
+async def _set_pod_condition(api: Api, action: SetPodCondition, written: Written) -> int:
+    # Strategic, as the kubelet itself does it: conditions are merged by their type, and those of others stay.
+    patch = {"metadata": {"uid": action.uid}, "status": {"conditions": [msgspec.to_builtins(action.condition)]}}
+    try:
+        pod = await api.patch(POD, action.name, patch, action.namespace, patch_type="strategic", subresource="status")
+    except (NotFound, Conflict):  # the pod that was asked is gone
+        return 0
+    written(POD, pod)
     return 1
 
 

@@ -55,9 +55,14 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     resources: ResourceRequirements = ResourceRequirements()
 
 
+class PodReadinessGate(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    condition_type: str = ""
+
+
 class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     node_name: str = ""
     containers: tuple[Container, ...] = ()
+    readiness_gates: tuple[PodReadinessGate, ...] = ()
     termination_grace_period_seconds: int | None = None
 
 
@@ -111,8 +116,16 @@ class Pod(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def ready(self) -> bool:
+        return self._stays_with("Ready")
+
+    @property
+    def containers_ready(self) -> bool:
+        """All its own probes are content; readiness gates may still keep it from being `ready`."""
+        return self.ready or self._stays_with("ContainersReady")
+
+    def _stays_with(self, kind: str) -> bool:
         return self.metadata.deletion_timestamp is None and any(
-            condition.type == "Ready" and condition.status == "True" for condition in self.status.conditions
+            condition.type == kind and condition.status == "True" for condition in self.status.conditions
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from outrider.api.meta import Instant
+from outrider.api.meta import Condition, Instant
 
 
 class Apply(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
@@ -45,6 +45,17 @@ class PatchStatus(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     why: str
 
 
+class SetPodCondition(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
+    """Set one condition of a pod, and leave those of others as they are."""
+
+    namespace: str
+    name: str
+    uid: str
+    """Only this very pod; gone already is as good."""
+    condition: Condition
+    why: str
+
+
 class Emit(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """An Event on the object being reconciled; repeats of the same reason and note are counted, not multiplied."""
 
@@ -53,7 +64,7 @@ class Emit(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     note: str
 
 
-Action = Apply | Create | Delete | PatchStatus | Emit
+Action = Apply | Create | Delete | PatchStatus | SetPodCondition | Emit
 
 
 class Plan(msgspec.Struct, frozen=True):

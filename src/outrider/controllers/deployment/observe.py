@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from outrider.api import labels
 from outrider.api.labels import GPU_RESOURCE
-from outrider.api.meta import ObjectMeta, find_condition, parse_time
+from outrider.api.meta import ConditionStatus, ObjectMeta, find_condition, parse_time
 from outrider.api.quantity import Quantity
 from outrider.kube.objects import Deployment, HTTPRoute, Node, Pod, PodDisruptionBudget, Service, Taint
 from outrider.plan.deployment.observed import (
@@ -52,9 +52,12 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> 
     waiting, message = _waiting(pod)
     return PodView(
         name=pod.metadata.name,
+        uid=pod.metadata.uid,
         revision=revision,
         version=versions.get(revision) or pod.metadata.labels.get(labels.MODEL_VERSION, ""),
         ready=pod.ready,
+        containers_ready=pod.containers_ready,
+        gate=_gate(pod),
         terminating=pod.metadata.deletion_timestamp is not None,
         node=pod.spec.node_name,
         gpus=gpus_of(pod),
@@ -83,6 +86,13 @@ def _waiting(pod: Pod) -> tuple[str, str]:
         if waiting is not None and reason not in STARTING:
             return reason, waiting.message
     return "", ""
+
+
+def _gate(pod: Pod) -> ConditionStatus | None:
+    if all(gate.condition_type != labels.ANSWERS_REQUESTS for gate in pod.spec.readiness_gates):
+        return None
+    condition = find_condition(pod.status.conditions, labels.ANSWERS_REQUESTS)
+    return condition.status if condition is not None else "Unknown"
 
 
 def _unschedulable(pod: Pod) -> str:

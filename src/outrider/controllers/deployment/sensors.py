@@ -28,7 +28,9 @@ def host_port(pod: Pod) -> int:
 
 
 class Sensors:
-    """Probes and reads the ready pods of each LLMDeployment, and remembers when each last answered well.
+    """Probes the pods of each LLMDeployment, reads their counters, and remembers when each last answered well.
+
+    A pod becomes ready only after its first answer (plan/deployment/gates.py), so it is probed as soon as it is up.
 
     What it remembers are measurements: a new operator makes its own, and until then they are unknown.
     """
@@ -44,8 +46,8 @@ class Sensors:
 
         `models` maps the uid of a pod to the name that requests to it use for its model.
         """
-        ready = [pod for pod in pods if pod.ready and pod.status.pod_ip and pod.metadata.uid in models]
-        targets = [ProbeTarget(pod.metadata.uid, pod_url(pod), models[pod.metadata.uid]) for pod in ready]
+        up = [pod for pod in pods if pod.containers_ready and pod.status.pod_ip and pod.metadata.uid in models]
+        targets = [ProbeTarget(pod.metadata.uid, pod_url(pod), models[pod.metadata.uid]) for pod in up]
         results = self._prober.watch(owner, targets)
         before = self._last_success.get(owner, {})
         successes, views = {}, {}

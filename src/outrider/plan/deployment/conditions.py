@@ -47,10 +47,11 @@ def ready(facts: Facts) -> Made:
         return kind, "False", "PodsFailing", _broken(rollout.broken)
     if facts.capacity.available is False:
         return kind, "False", facts.capacity.reason, facts.capacity.message
+    if answers.failing:
+        message = _failing(answers.failing) if rollout.complete else _how_far(facts)
+        return kind, "False", "SyntheticCheckFailed", message
     if not rollout.complete:
         return kind, "False", "Degraded" if facts.settled_before else "RollingOut", _how_far(facts)
-    if answers.failing:
-        return kind, "False", "SyntheticCheckFailed", _failing(answers.failing)
     if answers.unknown and not (answers.just_started and facts.was_ready):
         return kind, "False", "AwaitingAnswer", _unanswered(facts)
     serve = "serves" if rollout.wanted == 1 else "serve"
@@ -152,7 +153,7 @@ def synthetic_healthy(facts: Facts) -> Made:
         return kind, "False", "SyntheticCheckFailed", _failing(answers.failing)
     if answers.faltering:
         return kind, "False", "SyntheticCheckFaltering", _failing(answers.faltering)
-    if not facts.rollout.ready:
+    if not facts.rollout.up:
         return kind, "Unknown", "NoReadyPods", "No pod of the effective revision is ready to be asked."
     if answers.unknown and not (answers.just_started and facts.was_ready):
         return kind, "Unknown", "AwaitingAnswer", _unanswered(facts)
@@ -202,7 +203,7 @@ def _how_far(facts: Facts) -> str:
     if rollout.old:
         others = ", ".join(sorted({pod.version or pod.revision for pod in rollout.old}))
         text += f"; {count(len(rollout.old), 'pod')} of {others} {are(len(rollout.old))} still there"
-    return text + "."
+    return text + "." + (f" {_failing(facts.answers.failing)}" if facts.answers.failing else "")
 
 
 def _unanswered(facts: Facts) -> str:

@@ -12,7 +12,7 @@ from outrider.api.names import service_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
-from outrider.plan.deployment import capacity, drift, engine, render
+from outrider.plan.deployment import capacity, drift, engine, gates, render
 from outrider.plan.deployment.changes import events
 from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import Effective, Hold, current_revision, decide
@@ -43,6 +43,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     before = snapshot.deployment.status
     changed = status != before
     actions: list[Action] = [
+        *gates.opened(snapshot, now),
         *_created(snapshot, effective),
         *_revision_statuses(facts),
         *_pin_status(facts),

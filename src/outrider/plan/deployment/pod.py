@@ -39,6 +39,7 @@ def pod_template(name: str, spec: LLMDeploymentSpec, revision: ModelRevisionSpec
             {
                 # Else a Service named `vllm` would put VLLM_PORT=tcp://... into the environment, which breaks vLLM.
                 "enableServiceLinks": False,
+                "readinessGates": [{"conditionType": labels.ANSWERS_REQUESTS}],
                 "terminationGracePeriodSeconds": config.drain_seconds + config.shutdown_seconds + GRACE_MARGIN_SECONDS,
                 "securityContext": pod.pod_security_context,
                 "imagePullSecrets": list(pod.image_pull_secrets),

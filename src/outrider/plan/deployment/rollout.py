@@ -37,6 +37,11 @@ class Rollout(msgspec.Struct, frozen=True):
         return tuple(pod for pod in self.updated if pod.ready)
 
     @property
+    def up(self) -> tuple[PodView, ...]:
+        """Pods of the revision that can be asked: ready, or kept from it only by not having answered yet."""
+        return tuple(pod for pod in self.updated if pod.ready or pod.containers_ready)
+
+    @property
     def old_ready(self) -> tuple[PodView, ...]:
         return tuple(pod for pod in self.old if pod.ready)
 
@@ -91,7 +96,7 @@ def observe(snapshot: Snapshot, revision: str, wanted: int, *, pending_write: bo
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What the real requests to the ready pods of the revision said."""
+    """What the real requests to the pods of the revision that are up said."""
 
     good: tuple[PodView, ...] = ()
     """Answered well within the freshness window."""
@@ -108,7 +113,7 @@ class Answers(msgspec.Struct, frozen=True):
 def answers(snapshot: Snapshot, rollout: Rollout, now: Instant) -> Answers:
     window = snapshot.config.probe_freshness
     good, failing, unknown, faltering = [], [], [], []
-    for pod in rollout.ready:
+    for pod in rollout.up:
         probe = pod.probe
         if probe is None or now - probe.at > window:
             unknown.append(pod)
@@ -132,7 +137,7 @@ def next_staleness(rollout: Rollout, now: Instant, window: float) -> Instant | N
     """When the first answer that counts now will be too old to count."""
     times = [
         pod.probe.last_success + window
-        for pod in rollout.ready
+        for pod in rollout.up
         if pod.probe is not None and pod.probe.last_success is not None and pod.probe.last_success + window > now
     ]
     return min(times, default=None)

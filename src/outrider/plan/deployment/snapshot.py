@@ -6,7 +6,7 @@ What nobody knows is `None`, and the decisions treat it as unknown: never as zer
 import msgspec
 
 from outrider.api.llmdeployment import LLMDeployment
-from outrider.api.meta import Instant
+from outrider.api.meta import ConditionStatus, Instant
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.parse import Parsed
 from outrider.api.versionpin import VersionPin
@@ -29,11 +29,16 @@ class PodView(msgspec.Struct, frozen=True):
     """One pod of the deployment."""
 
     name: str
+    uid: str = ""
     revision: str = ""
     """Hash of the ModelRevision that it runs."""
     version: str = ""
     ready: bool = False
     """Ready as the kubelet says, and not being deleted."""
+    containers_ready: bool = False
+    """Its model server runs and is content with itself; it is not being deleted."""
+    gate: ConditionStatus | None = None
+    """Its condition `answers-requests`, which has to be True before it is ready; None for a pod without that gate."""
     terminating: bool = False
     node: str = ""
     """Empty until it is scheduled."""
