@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,51 @@ def test_the_real_engine_is_the_one_on_the_path(tmp_path: Path, monkeypatch: pyt
     assert program.argv == (str(vllm), "serve", "org/model", "--port=8080")
     assert "HF_HOME" in program.env
     assert "HF_TOKEN" not in program.env
+
+
+def vllm_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **resources: Any) -> dict[str, str]:
+    (tmp_path / "vllm").write_text("#!/bin/sh\n")
+    (tmp_path / "vllm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return dict(asyncio.run(resolve(MODEL_SERVER | {"resources": resources}, engine="vllm")).env)
+
+
+def test_the_real_engine_has_this_users_settings_caches_and_proxy_but_no_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("VLLM_", "HF_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "DEBUG")
+    monkeypatch.setenv("VLLM_API_KEY", "secret")
+    monkeypatch.setenv("SOMETHING_ELSE", "1")
+    env = vllm_environment(monkeypatch, tmp_path)
+    assert env["HF_HOME"] == "/home/somebody/.cache/huggingface"
+    assert env["VLLM_CACHE_ROOT"] == "/home/somebody/.cache/vllm"
+    assert env["VLLM_CONFIG_ROOT"] == "/home/somebody/.config/vllm"
+    assert env["HTTPS_PROXY"] == "http://proxy.example.com:3128"
+    assert env["VLLM_LOGGING_LEVEL"] == "DEBUG"
+    assert not {"VLLM_API_KEY", "SOMETHING_ELSE"} & set(env)
+
+
+CPU_CACHE: dict[str, tuple[dict[str, Any], str]] = {
+    "half of the memory it may use": ({"limits": {"memory": "32Gi"}, "requests": {"memory": "24Gi"}}, "16"),
+    "half of what it asks for": ({"limits": {"cpu": "4"}, "requests": {"memory": "24Gi"}}, "12"),
+    "never less than vLLM's unit": ({"limits": {"memory": "512Mi"}}, "1"),
+    "the unit, where nothing is said": ({}, "1"),
+}
+
+
+def test_an_engine_on_the_cpu_takes_its_share_of_memory_not_the_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    for sentence, (resources, expected) in CPU_CACHE.items():
+        env = vllm_environment(monkeypatch, tmp_path, **resources)
+        assert env["VLLM_CPU_KVCACHE_SPACE"] == expected, sentence
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "3")
+    assert vllm_environment(monkeypatch, tmp_path)["VLLM_CPU_KVCACHE_SPACE"] == "3"
 
 
 def test_without_the_real_engine_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

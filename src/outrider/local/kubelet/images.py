@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import yaml
 
 from outrider.api.labels import MODEL, MODEL_VERSION, SIMULATOR_CONFIG_MAP
+from outrider.api.quantity import Quantity
 from outrider.kube.api import Api, NotFound
 from outrider.kube.objects import CONFIG_MAP
 from outrider.local.kubelet.environment import ConfigError
@@ -23,8 +24,16 @@ MODEL_SERVER_IMAGE = "vllm/vllm-openai"
 SIMULATOR_MODULE = "outrider.serving.simulator"
 SIMULATOR_VARIABLE = "OUTRIDER_SIMULATOR"
 _API_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
-_VLLM_VARIABLES = ("CUDA_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "LD_LIBRARY_PATH", "TRANSFORMERS_OFFLINE")
-"""What a real engine may need of our own environment. Tokens are not among it: pods name their Secrets."""
+_VLLM_VARIABLES = (
+    *("CUDA_HOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "OMP_NUM_THREADS"),
+    *("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "DO_NOT_TRACK"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
+)
+"""What a real engine may need of our own environment, beside its own settings, which all begin with `VLLM_`. Tokens and
+keys are not among it: pods name their Secrets, and an engine with a key of ours would refuse the pod's probes."""
+_VLLM_SECRETS = frozenset({"VLLM_API_KEY"})
+_CPU_CACHE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 
 
 class ImageNotAvailable(Exception):
@@ -68,19 +77,10 @@ class LocalImages:
         if repository(image) == MODEL_SERVER_IMAGE:
             serve = serve_arguments(command, args)
             if serve is not None:
-                return self._vllm(serve) if self._engine == "vllm" else await self._simulator(namespace, pod, serve)
+                if self._engine == "vllm":
+                    return _vllm(serve, container)
+                return await self._simulator(namespace, pod, serve)
         return _program(image, command, args)
-
-    def _vllm(self, serve: Sequence[str]) -> Program:
-        program = shutil.which("vllm")
-        if program is None:
-            raise ImageNotAvailable(
-                "the engine is vllm, but there is no program `vllm` on the PATH: install it (pip install vllm), "
-                "or use the simulated model server (--engine simulator)"
-            )
-        home = os.environ.get("HF_HOME") or str(Path.home() / ".cache" / "huggingface")
-        env = {"HF_HOME": home} | {name: os.environ[name] for name in _VLLM_VARIABLES if name in os.environ}
-        return Program((program, "serve", *serve), env)
 
     async def _simulator(self, namespace: str, pod: Mapping[str, Any], serve: Sequence[str]) -> Program:
         if importlib.util.find_spec(SIMULATOR_MODULE) is None:
@@ -125,6 +125,50 @@ def serve_arguments(command: Sequence[str], args: Sequence[str]) -> list[str] | 
     if Path(words[0]).name.startswith("python") and words[1:3] == ["-m", _API_SERVER_MODULE]:
         return _model_first(words[3:])
     return None
+
+
+def _vllm(serve: Sequence[str], container: Mapping[str, Any]) -> Program:
+    program = shutil.which("vllm")
+    if program is None:
+        raise ImageNotAvailable(
+            "the engine is vllm, but there is no program `vllm` on the PATH of the local world: install it "
+            "(pip install vllm), and start the world anew with it on the PATH (outrider down; outrider up --engine "
+            "vllm), or use the simulated model server (--engine simulator)"
+        )
+    return Program((program, "serve", *serve), _vllm_environment(container))
+
+
+def _vllm_environment(container: Mapping[str, Any]) -> dict[str, str]:
+    """Ours as far as it concerns the engine; the caches of this user, which a pod's own home folder would hide.
+
+    `VLLM_CONFIG_ROOT` is where this user may have opted out of usage statistics.
+    """
+    home = Path.home()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    defaults = {
+        "HF_HOME": os.environ.get("HF_HOME") or str(cache / "huggingface"),
+        "VLLM_CACHE_ROOT": str(cache / "vllm"),
+        "VLLM_CONFIG_ROOT": str(Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "vllm"),
+        _CPU_CACHE_VARIABLE: str(_cpu_cache_gibibytes(container)),
+    }
+    wanted = [name for name in os.environ if name in _VLLM_VARIABLES or name.startswith("VLLM_")]
+    return defaults | {name: os.environ[name] for name in wanted if name not in _VLLM_SECRETS}
+
+
+def _cpu_cache_gibibytes(container: Mapping[str, Any]) -> int:
+    """The KV cache of an engine that runs on the CPU, in GiB: half of the container's memory, the rest for the weights.
+
+    Left to itself vLLM takes 92 % of the machine's memory (0.32, `--gpu-memory-utilization`), and a second server on
+    the same machine, as every rolling update needs, refuses to start. A GPU engine ignores the variable.
+    """
+    resources = container.get("resources") or {}
+    memory = next(
+        (part["memory"] for key in ("limits", "requests") if (part := resources.get(key) or {}).get("memory")), ""
+    )
+    try:
+        return max(1, Quantity.from_json(memory).whole // 2 // 2**30)
+    except ValueError:
+        return 1
 
 
 def _model_first(words: Sequence[str]) -> list[str]:
