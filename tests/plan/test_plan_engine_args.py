@@ -49,10 +49,8 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"resources": {"requests": {"nvidia.com/gpu": "2"}}}, [*BASE, "--revision=v1.0.0", "--tensor-parallel-size=2"],
     ),
     "fp8 is made while loading": (model(version="latest", quantization={"type": "fp8"}), [*BASE, "--quantization=fp8"]),
-    "int4 is made by bitsandbytes": (
-        model(version="latest", quantization={"type": "int4"}), [*BASE, "--quantization=bitsandbytes"],
-    ),
     "int8 is the checkpoint's business": (model(version="latest", quantization={"type": "int8"}), BASE),
+    "so is int4": (model(version="latest", quantization={"type": "int4"}), BASE),
     "awq has to be there": (model(version="latest", quantization={"type": "awq"}), [*BASE, "--quantization=awq"]),
     "16 bits have two forms": (model(version="latest", quantization={"type": "bf16"}), [*BASE, "--dtype=bfloat16"]),
     "lengths and batches": (
@@ -133,5 +131,6 @@ def test_the_hash_is_the_same_in_another_process() -> None:
 
 def test_what_the_engine_cannot_do_is_said() -> None:
     assert "int8 checkpoint" in limits(spec_of(model(quantization={"type": "int8"})))[0]
+    assert "int4 checkpoint" in limits(spec_of(model(quantization={"type": "int4"})))[0]
     assert "https://" in limits(spec_of(model(modelUri="https://example.com/llama")))[0]
     assert limits(spec_of({})) == ()

@@ -17,18 +17,18 @@ QUANTIZATION_ARGS: dict[str, tuple[str, ...]] = {
     "bf16": ("--dtype=bfloat16",),
     "fp8": ("--quantization=fp8",),
     "int8": (),
-    "int4": ("--quantization=bitsandbytes",),
+    "int4": (),
     "gptq": ("--quantization=gptq",),
     "awq": ("--quantization=awq",),
 }
 """What each `spec.model.quantization.type` means to vLLM.
 
 * `fp8`: 16-bit weights become FP8 while they load, without calibration (features/quantization/online).
-* `int4`: 16-bit weights become 4 bits while they load, by bitsandbytes (features/quantization/bnb).
 * `gptq`, `awq`: the checkpoint has to be of that kind, and the engine refuses it where it is not.
-* `int8`: vLLM runs INT8 checkpoints (compressed-tensors, features/quantization/int8), whose own configuration it reads;
-  it makes no INT8 of the 16-bit weights of a dense model while loading (`int8_per_channel_weight_only` covers only the
-  experts of a mixture). So there is nothing to pass, and `limits` says so.
+* `int8`, `int4`: vLLM runs such checkpoints (compressed-tensors, features/quantization/int8 and int4; gptq and awq have
+  4 bits, too), whose own configuration it reads. It makes none of the 16-bit weights of a dense model while loading:
+  `int8_per_channel_weight_only` covers only the experts of a mixture, and `bitsandbytes` left vLLM with 0.28
+  (vllm-project/vllm#43529): the published image refuses it. So there is nothing to pass, and `limits` says so.
 * `auto`, `none`: as published.
 """
 
@@ -89,10 +89,10 @@ def _sizes(flag: str, size: int) -> list[str]:
 def limits(spec: LLMDeploymentSpec) -> tuple[str, ...]:
     """What the engine cannot do of what the spec says, in sentences for the condition SpecHonoured."""
     found = []
-    if spec.model.quantization.type == "int8":
+    if (kind := spec.model.quantization.type) in {"int8", "int4"}:
         found.append(
-            "spec.model.quantization.type int8: the engine serves int8 only from an int8 checkpoint; it does not "
-            "convert 16-bit weights while loading (fp8 and int4 it does)"
+            f"spec.model.quantization.type {kind}: the engine serves {kind} only from an {kind} checkpoint; it does "
+            "not convert 16-bit weights while loading (fp8 it does)"
         )
     if spec.model.model_uri.scheme in {"http", "https"}:
         scheme = f"{spec.model.model_uri.scheme}://"
