@@ -166,13 +166,14 @@ CPU_CACHE: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_an_engine_on_the_cpu_takes_its_share_of_memory_not_the_machines(
+def test_an_engine_on_the_cpu_takes_its_share_not_the_whole_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
     for sentence, (resources, expected) in CPU_CACHE.items():
         env = vllm_environment(monkeypatch, tmp_path, **resources)
         assert env["VLLM_CPU_KVCACHE_SPACE"] == expected, sentence
+        assert env["VLLM_CPU_OMP_THREADS_BIND"] == "nobind", sentence
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "3")
     assert vllm_environment(monkeypatch, tmp_path)["VLLM_CPU_KVCACHE_SPACE"] == "3"
 

@@ -33,7 +33,6 @@ _VLLM_VARIABLES = (
 """What a real engine may need of our own environment, beside its own settings, which all begin with `VLLM_`. Tokens and
 keys are not among it: pods name their Secrets, and an engine with a key of ours would refuse the pod's probes."""
 _VLLM_SECRETS = frozenset({"VLLM_API_KEY"})
-_CPU_CACHE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 
 
 class ImageNotAvailable(Exception):
@@ -141,7 +140,8 @@ def _vllm(serve: Sequence[str], container: Mapping[str, Any]) -> Program:
 def _vllm_environment(container: Mapping[str, Any]) -> dict[str, str]:
     """Ours as far as it concerns the engine; the caches of this user, which a pod's own home folder would hide.
 
-    `VLLM_CONFIG_ROOT` is where this user may have opted out of usage statistics.
+    `VLLM_CONFIG_ROOT` is where this user may have opted out of usage statistics. On a CPU every vLLM binds its threads
+    to the same first cores: beside a busy server a second one gets hardly any time to start, so they are not bound.
     """
     home = Path.home()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
@@ -149,7 +149,8 @@ def _vllm_environment(container: Mapping[str, Any]) -> dict[str, str]:
         "HF_HOME": os.environ.get("HF_HOME") or str(cache / "huggingface"),
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "VLLM_CONFIG_ROOT": str(Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "vllm"),
-        _CPU_CACHE_VARIABLE: str(_cpu_cache_gibibytes(container)),
+        "VLLM_CPU_KVCACHE_SPACE": str(_cpu_cache_gibibytes(container)),
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     }
     wanted = [name for name in os.environ if name in _VLLM_VARIABLES or name.startswith("VLLM_")]
     return defaults | {name: os.environ[name] for name in wanted if name not in _VLLM_SECRETS}
