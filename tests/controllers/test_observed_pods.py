@@ -27,6 +27,8 @@ def container(
 
 
 ENDED = {"terminated": {"exitCode": 3, "message": "trace\nCUDA out of memory"}}
+SHUT_DOWN = {"terminated": {"exitCode": 0, "reason": "NodeShutdown"}}
+LOST = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}
 WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
     "one that is being created": (container({"waiting": {"reason": "ContainerCreating"}}), "", ""),
     "an image that cannot be had": (
@@ -42,6 +44,13 @@ WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
         "CrashLoopBackOff", "it ended with exit code 3 (CUDA out of memory)",
     ),
     "one restart is no loop": (container({"running": {}}, restarts=1, last=ENDED), "", ""),
+    "one that starts after its node was shut down for the third time": (
+        container({"running": {}}, restarts=3, last=SHUT_DOWN), "", "",
+    ),
+    "one that starts after whatever watched it was lost": (
+        container({"running": {}}, restarts=3, last=LOST),
+        "", "",
+    ),
     "one that runs well again": (container({"running": {}}, restarts=9, ready=True, last=ENDED), "", ""),
 }  # fmt: skip
 

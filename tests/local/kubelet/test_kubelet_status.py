@@ -136,12 +136,12 @@ STATES = {
             }
         },
     ),
-    "ended by ourselves, in Kubernetes' words": (
+    "ended with its node, in Kubernetes' words": (
         ended(RunExit(exit_code=0, reason="Stopped", started_at=100, finished_at=200)),
         {
             "terminated": {
                 "exitCode": 0,
-                "reason": "Completed",
+                "reason": "NodeShutdown",
                 "startedAt": "1970-01-01T00:01:40Z",
                 "finishedAt": "1970-01-01T00:03:20Z",
                 "containerID": "outrider://main",

@@ -24,6 +24,8 @@ STARTING = frozenset({"ContainerCreating", "PodInitializing", ""})
 RESTARTS_OF_A_CRASH_LOOP = 2
 """A container that is not ready and was restarted so often is in a crash loop, also in the moments in which it runs.
 Without this, its state would turn with every restart."""
+ENDED_WITH_ITS_NODE = frozenset({"NodeShutdown", "ContainerStatusUnknown"})
+"""Reasons of ends that say nothing about the container: its node was shut down, or went."""
 
 
 def owned_by(metadata: ObjectMeta, owner_uid: str) -> bool:
@@ -78,7 +80,8 @@ def _waiting(pod: Pod) -> tuple[str, str]:
     for status in pod.status.container_statuses:
         waiting, ended = status.state.waiting, status.last_state.terminated or status.state.terminated
         reason = waiting.reason if waiting is not None else ""
-        looping = not status.ready and status.restart_count >= RESTARTS_OF_A_CRASH_LOOP and ended is not None
+        crashed = ended is not None and ended.reason not in ENDED_WITH_ITS_NODE
+        looping = not status.ready and status.restart_count >= RESTARTS_OF_A_CRASH_LOOP and crashed
         if looping or reason in CRASH_REASONS:
             how = f"it ended with exit code {ended.exit_code}" if ended is not None else ""
             said = ended.message.strip().splitlines()[-1] if ended is not None and ended.message.strip() else ""

@@ -141,11 +141,10 @@ def _state(view: ContainerView) -> Json:
 
 
 def _terminated(ending: RunExit, container_id: str) -> Json:
-    # That we ended it ourselves ("Stopped") is our own note; the status has Kubernetes' words for it.
-    by_code = "Error" if ending.exit_code else "Completed"
+    # "Stopped" is our own note that it ended with its node; "NodeShutdown" is a kubelet's word for that.
     terminated: Json = {
         "exitCode": ending.exit_code,
-        "reason": by_code if ending.reason == "Stopped" else ending.reason,
+        "reason": "NodeShutdown" if ending.reason == "Stopped" else ending.reason,
         "startedAt": format_time(ending.started_at),
         "finishedAt": format_time(ending.finished_at),
         "containerID": container_id,
