@@ -168,6 +168,48 @@ def test_if_the_shim_is_killed_nothing_is_left_and_the_end_is_unknown(folder: Pa
     assert json.loads((folder / "exit.json").read_text())["reason"] == "ContainerStatusUnknown"
 
 
+def test_what_hides_its_environment_is_found_by_its_group_and_ends_with_the_rest(folder: Path) -> None:
+    """As vLLM's engine does, whose title is written over its environment."""
+    hidden: list[int] = []
+
+    async def kill_shim(run: Run) -> None:
+        hidden.append(int(next(line for line in output(run) if "hidden" in line).split()[-1]))
+        assert hidden[0] in marked(folder)
+        assert hidden[0] in marked(folder.parent)
+        os.kill(run.info.shim, signal.SIGKILL)
+
+    ending = asyncio.run(_hold("env -i sleep 68 & echo hidden $!; echo ready; wait", folder, kill_shim))
+    assert ending.reason == "ContainerStatusUnknown"
+    assert not _lives(hidden[0])
+
+
+def test_a_group_of_an_earlier_boot_or_of_another_session_is_not_ours(folder: Path) -> None:
+    folder.mkdir()
+    stranger = subprocess.Popen(["env", "-i", "sleep", "69"], start_new_session=True)
+    try:
+        start = shim.start_time(stranger.pid)
+        boot, _, ticks = start.partition(":")
+        records = {
+            "another boot": {"shim": stranger.pid, "pid": stranger.pid, "start": f"another-boot:{ticks}"},
+            "another session": {"shim": 1, "pid": stranger.pid, "start": start},
+            "an older process": {"shim": stranger.pid, "pid": stranger.pid, "start": f"{boot}:{int(ticks) + 1}"},
+            "the same": {"shim": stranger.pid, "pid": stranger.pid, "start": start},
+        }
+        for sentence, record in records.items():
+            (folder / "run.json").write_text(json.dumps(record))
+            assert (stranger.pid in marked(folder)) == (sentence == "the same"), sentence
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def test_the_shim_outlives_who_started_it_and_the_run_is_adopted(folder: Path) -> None:
     """A process of ours starts a run and is killed; another one takes it over and learns its exit code."""
     code = (

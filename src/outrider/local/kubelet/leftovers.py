@@ -1,10 +1,19 @@
-"""Finding and killing what a container left behind after its shim died: nothing may outlive its pod."""
+"""Finding and killing what a container left behind after its shim died: nothing may outlive its pod.
 
+A process belongs to a run when it has the run's mark in its environment, or is in the run's process group and session.
+The mark alone does not do: a process that sets its title writes it over its environment (vLLM's engine and workers
+do), and one may clean its environment.
+"""
+
+import contextlib
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,13 +25,28 @@ KILL_SECONDS = 10.0
 PAUSE = 0.01
 
 
+@dataclass(frozen=True)
+class _Family:
+    """The processes of a run, as the system numbers them since this boot.
+
+    The numbers of a group and of a session are not given to new processes while there is a member. That both are those
+    of the run, of a process that is no older, is as good as its name.
+    """
+
+    group: int
+    session: int
+    since: int
+    """Start of the program, in clock ticks since boot."""
+
+
 def marked(folder: Path) -> list[int]:
     """The processes that belong to runs in `folder`, or to the run whose folder it is. Linux only; elsewhere none."""
+    families = _families(folder)
     try:
         pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
     except OSError:
         return []
-    return [pid for pid in pids if _is_marked(pid, folder)]
+    return [pid for pid in pids if _belongs(pid, folder, families)]
 
 
 def kill_leftovers(folder: Path) -> int:
@@ -35,31 +59,72 @@ def kill_leftovers(folder: Path) -> int:
     killed: set[int] = set()
     deadline = time.monotonic() + KILL_SECONDS
     while (found := marked(folder)) and time.monotonic() < deadline:
+        families = _families(folder)
         for pid in found:
-            if _kill_if_marked(pid, folder):
+            if _kill_if_ours(pid, folder, families):
                 killed.add(pid)
         time.sleep(PAUSE)
     return len(killed)
 
 
-def _is_marked(pid: int, folder: Path) -> bool:
-    """Whether the process was started with our mark. A process that has ended has no environment any more."""
+def _belongs(pid: int, folder: Path, families: frozenset[_Family]) -> bool:
+    """Whether the process is of such a run. One that has ended, and is only waited for, is not."""
+    mark = _mark(pid)
+    if mark:
+        return mark == str(folder) or mark.startswith(f"{folder}/")
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    state, group, session, started = fields[0], int(fields[2]), int(fields[3]), int(fields[19])
+    if state in (b"Z", b"X"):
+        return False
+    return any((one.group, one.session) == (group, session) and one.since <= started for one in families)
+
+
+def _mark(pid: int) -> str:
+    """The folder of the run that the process says it belongs to; empty if it does not say."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return False
-    prefix = f"{MARKER}={folder}".encode()
-    return any(entry == prefix or entry.startswith(prefix + b"/") for entry in environment.split(b"\0"))
+        return ""
+    prefix = f"{MARKER}=".encode()
+    return next(
+        (os.fsdecode(entry[len(prefix) :]) for entry in environment.split(b"\0") if entry.startswith(prefix)), ""
+    )
 
 
-def _kill_if_marked(pid: int, folder: Path) -> bool:
+def _families(folder: Path) -> frozenset[_Family]:
+    """Of all runs in the folder that began since this boot."""
+    boot = start_time(os.getpid()).partition(":")[0]
+    found = set()
+    for run in _records(folder):
+        since_boot, _, ticks = str(run["start"]).partition(":")
+        if since_boot == boot and ticks.isdecimal():
+            found.add(_Family(int(run["pid"]), int(run["shim"]), int(ticks)))
+    return frozenset(found)
+
+
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the shims wrote about the runs in the folder: of one run, one container, one pod, one node, or all."""
+    for depth in range(5):
+        for path in folder.glob("*/" * depth + "run.json"):
+            try:
+                run = msgspec.json.decode(path.read_bytes())
+            except (OSError, msgspec.MsgspecError):
+                continue
+            if isinstance(run, dict) and {"start", "pid", "shim"} <= run.keys():
+                yield run
+
+
+def _kill_if_ours(pid: int, folder: Path, families: frozenset[_Family]) -> bool:
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return False
     try:
         # Asked again now that the descriptor pins the process: the number may have changed hands before.
-        if not _is_marked(pid, folder):
+        if not _belongs(pid, folder, families):
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except ProcessLookupError:
@@ -72,12 +137,9 @@ def _kill_if_marked(pid: int, folder: Path) -> bool:
 def _kill_recorded_groups(folder: Path) -> int:
     """Without /proc: kill the process groups that the shims wrote down, if the leader is still the same process."""
     killed = 0
-    for path in [*folder.glob("run.json"), *folder.glob("**/run.json")]:
-        try:
-            run = msgspec.json.decode(path.read_bytes())
+    for run in _records(folder):
+        with contextlib.suppress(OSError):
             if run["start"] and start_time(run["pid"]) == run["start"]:
                 os.killpg(run["pid"], signal.SIGKILL)
                 killed += 1
-        except (OSError, msgspec.MsgspecError, KeyError):
-            continue
     return killed
