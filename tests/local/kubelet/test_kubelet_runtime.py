@@ -156,6 +156,24 @@ def test_a_program_that_ignores_sigterm_is_killed_with_all_it_started(folder: Pa
     assert marked(folder) == []
 
 
+@pytest.mark.parametrize("shim_too", [True, False], ids=["by nobody", "by the node"])
+def test_an_end_that_cannot_be_written_down_keeps_nobody_waiting(folder: Path, shim_too: bool) -> None:
+    """As on a full disk: `outrider down` once waited for it for ever."""
+
+    async def scenario() -> RunExit:
+        run = await shell(folder, "sleep 68")
+        (folder / "exit.tmp").mkdir()
+        if shim_too:
+            (folder / "exit.json.tmp").mkdir()
+        run.stopping = True
+        run.terminate()
+        async with asyncio.timeout(30):
+            return await run.wait()
+
+    assert asyncio.run(scenario()).intended
+    assert marked(folder) == []
+
+
 def test_if_the_shim_is_killed_nothing_is_left_and_the_end_is_unknown(folder: Path) -> None:
     async def kill_shim(run: Run) -> None:
         os.kill(run.info.shim, signal.SIGKILL)

@@ -149,7 +149,7 @@ class Run:
             ending = await asyncio.to_thread(_bury, self.folder, self.info)
         elif self.stopping:
             ending = msgspec.structs.replace(ending, reason="Stopped")
-            write_atomically(self.folder / "exit.json", msgspec.json.encode(ending))
+            _note(self.folder, ending)
         self.exit = ending
         if not self._ended.done():
             self._ended.set_result(ending)
@@ -252,8 +252,16 @@ def _bury(folder: Path, info: RunInfo) -> RunExit:
         started_at=info.started_at,
         finished_at=time.time(),
     )
-    write_atomically(folder / "exit.json", msgspec.json.encode(ending))
+    _note(folder, ending)
     return ending
+
+
+def _note(folder: Path, ending: RunExit) -> None:
+    """Write down how the run ended. That the disk is full must keep nobody waiting for an end that has come."""
+    try:
+        write_atomically(folder / "exit.json", msgspec.json.encode(ending))
+    except OSError as error:
+        log.warning("how a container ended could not be written down", folder=str(folder), error=str(error))
 
 
 def _spawn(folder: Path, spec: RunSpec) -> RunInfo:
