@@ -124,7 +124,11 @@ class WorldFolder:
 def running_worlds(root: Path | None = None) -> list[WorldFolder]:
     """The worlds that run now, the default one first."""
     base = (root or data_root()) / "worlds"
-    names = sorted((entry.name for entry in base.iterdir()), key=lambda name: (name != DEFAULT_WORLD, name)) if base.is_dir() else []
+    names = (
+        sorted((entry.name for entry in base.iterdir()), key=lambda name: (name != DEFAULT_WORLD, name))
+        if base.is_dir()
+        else []
+    )
     folders = [WorldFolder(name, root) for name in names]
     return [folder for folder in folders if folder.running and folder.info() is not None]
 
