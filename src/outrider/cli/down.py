@@ -1,5 +1,6 @@
 """`outrider down`: end the local world and every process in it."""
 
+import contextlib
 import os
 import signal
 import time
@@ -70,18 +71,21 @@ def stop_world(folder: WorldFolder, limit: float, *, quiet: bool = False) -> flo
     Raises:
         CliError: it is still running after `limit` seconds.
     """
-    info = folder.info()
-    if not folder.running or info is None:
+    if not folder.running:
         return None
-    try:
-        os.kill(info.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return None
+    asked: int | None = None
     with Progress(quiet=quiet) as progress:
         while folder.running:
+            info = folder.info()
+            # Without a sign up it is about to be up, and then asked to end; or it is ending by itself.
+            if info is not None and info.pid != asked:
+                asked = info.pid
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(info.pid, signal.SIGTERM)
             if progress.elapsed > limit:
+                which = f" (process {asked})" if asked is not None else ""
                 raise CliError(
-                    f"the local world {folder.name!r} (process {info.pid}) is still running after {limit:.0f} s",
+                    f"the local world {folder.name!r}{which} is still running after {limit:.0f} s",
                     exit_code=Exit.TIMED_OUT,
                     hints=(f"see why:  {folder.log}",),
                 )

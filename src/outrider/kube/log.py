@@ -1,13 +1,34 @@
 """Structured logs: one JSON object a line, into a file or to standard error."""
 
+import contextlib
+import io
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
 
 _MAXIMUM_BYTES = 20 * 1024 * 1024
+
+
+class LogFile(io.TextIOBase):
+    """A file that lines are appended to. A full disk costs lines, never the work that they tell of."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, text.encode(errors="replace"))
+        return len(text)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
 
 
 def configure_logging(path: Path | None = None, *, level: int = logging.INFO) -> None:
@@ -16,7 +37,7 @@ def configure_logging(path: Path | None = None, *, level: int = logging.INFO) ->
     if path is not None:
         if path.exists() and path.stat().st_size > _MAXIMUM_BYTES:
             path.replace(path.with_suffix(path.suffix + ".1"))
-        stream = path.open("a", encoding="utf-8", buffering=1)
+        stream = cast("TextIO", LogFile(path))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
