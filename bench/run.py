@@ -14,7 +14,9 @@ def main() -> None:
         if name not in known:
             sys.exit(f"no benchmark {name!r}; there are: {', '.join(known)}")
         print(f"== {name}", flush=True)
-        runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
+        script = str(HERE / f"{name}.py")
+        sys.argv = [script]  # what it reads its own options from
+        runpy.run_path(script, run_name="__main__")
 
 
 if __name__ == "__main__":
