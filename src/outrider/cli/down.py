@@ -44,7 +44,7 @@ def down(
     if stopped is not None:
         print(f"the local world {folder.name!r} has ended ({stopped:.1f} s)")
     if left:
-        print(f"ended {left} process(es) that a crash had left")
+        print(f"ended what a crash had left of {left} container(s)")
     if forget:
         from outrider.cli.up import remove_state
 

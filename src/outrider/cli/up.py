@@ -21,7 +21,7 @@ _START_TIMEOUT_SECONDS = 60.0
 
 def up(
     *,
-    nodes: int = 2,
+    nodes: int | None = None,
     gpus_per_node: int = 8,
     engine: Literal["simulator", "vllm"] = "simulator",
     fresh: Annotated[bool, Parameter(negative="")] = False,
@@ -37,7 +37,7 @@ def up(
     Parameters
     ----------
     nodes
-        Number of nodes.
+        Number of nodes. Default: 2 with the simulator, 1 with vllm, whose GPUs are this machine's own.
     gpus_per_node
         Simulated GPUs of each node.
     engine
@@ -53,7 +53,8 @@ def up(
     api_port
         Port of the Kubernetes-style API. Default: 7070 if it is free, else any.
     """
-    _check(nodes, gpus_per_node)
+    nodes = (2 if engine == "simulator" else 1) if nodes is None else nodes
+    _check(nodes, gpus_per_node, engine)
     folder = WorldFolder(_valid_name(world))
     if fresh:
         remove_state(folder)
@@ -79,11 +80,17 @@ def up(
         raise CliError(str(error), hints=(f"start empty:  outrider up --fresh{_flag(folder.name)}",)) from error
 
 
-def _check(nodes: int, gpus_per_node: int) -> None:
+def _check(nodes: int, gpus_per_node: int, engine: str) -> None:
     if not 1 <= nodes <= 64:
         raise CliError(f"--nodes {nodes}: choose 1 to 64", exit_code=Exit.USAGE)
     if not 0 <= gpus_per_node <= 64:
         raise CliError(f"--gpus-per-node {gpus_per_node}: choose 0 to 64", exit_code=Exit.USAGE)
+    if engine == "vllm" and nodes > 1 and gpus_per_node > 0:
+        raise CliError(
+            f"--engine vllm --nodes {nodes}: GPU 0 of every node would be the same card",
+            exit_code=Exit.USAGE,
+            hints=("use one node:  outrider up --engine vllm --nodes 1 --gpus-per-node N",),
+        )
 
 
 def _valid_name(name: str) -> str:

@@ -8,6 +8,7 @@ from outrider.api.meta import Condition, ConditionStatus
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import previous_stable
 from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.rollout import IMAGE_REASONS
 from outrider.plan.deployment.snapshot import PodView
 
 
@@ -225,4 +226,5 @@ def _broken(pods: tuple[PodView, ...]) -> str:
     first = pods[0]
     more = f" ({count(len(pods), 'pod')} in all)" if len(pods) > 1 else ""
     why = f": {first.waiting_message}" if first.waiting_message else ""
-    return f"{first.name} does not start: {first.waiting}{why}{more}. See `outrider logs` of that pod."
+    told = "" if first.waiting in IMAGE_REASONS else f" See `outrider logs pod/{first.name}`."  # it has written nothing
+    return f"{first.name} does not start: {first.waiting}{why}{more}.{told}"
