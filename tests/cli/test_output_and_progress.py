@@ -44,11 +44,25 @@ def test_off_a_terminal_progress_is_a_line_for_every_change() -> None:
     assert stream.getvalue() == "   0.0s  0/2 ready\n   2.0s  1/2 ready\n"
 
 
-def test_on_a_terminal_progress_is_one_line_that_is_removed_at_the_end() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_on_a_terminal_progress_never_wraps_and_always_shows_the_seconds() -> None:
+    now = [0.0]
+    stream = Terminal()
+    with Progress(stream=stream, now=lambda: now[0], columns=lambda: 40) as progress:
+        for second in (1, 1000):
+            now[0] = float(second)
+            progress.show("llama-3.1-8b v1.5.0: 0/2 ready, Degraded: it does not start: CrashLoopBackOff")
+    drawn = stream.getvalue().split("\r")
+    assert max(map(len, drawn)) < 40
+    assert drawn[1].endswith("... (1s)")
+    assert drawn[2].endswith("... (1000s)")
+
+
+def test_on_a_terminal_progress_is_one_line_that_is_removed_at_the_end() -> None:
     stream = Terminal()
     with Progress(stream=stream, now=lambda: 0.0) as progress:
         progress.show("a long message")

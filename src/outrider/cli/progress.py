@@ -1,5 +1,6 @@
 """Progress of everything that takes longer than a moment: what is awaited, since when, how many of how many."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,11 +15,17 @@ class Progress:
     """
 
     def __init__(
-        self, *, quiet: bool = False, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        *,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+        now: Callable[[], float] = time.monotonic,
+        columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
     ) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._quiet = quiet
         self._now = now
+        self._columns = columns
         self._started = now()
         self._last = ""
         self._width = 0
@@ -42,7 +49,7 @@ class Progress:
         if self._quiet:
             return
         if self._live:
-            line = f"{message} ({self.elapsed:.0f}s)"
+            line = _fitted(message, f" ({self.elapsed:.0f}s)", self._columns() - 1)
             self._stream.write("\r" + line.ljust(self._width))
             self._width = len(line)
             self._stream.flush()
@@ -62,3 +69,9 @@ class Progress:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
             self._width = 0
+
+
+def _fitted(message: str, tail: str, width: int) -> str:
+    """The message cut so that it and its tail fit into one line: a line that wraps cannot be rewritten in place."""
+    room = max(1, width - len(tail))
+    return (message if len(message) <= room else message[: max(0, room - 3)] + "...") + tail
