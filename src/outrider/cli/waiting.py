@@ -31,10 +31,12 @@ def seconds(text: str, option: str) -> float:
         raise CliError(f"{option} {text}: {error}", exit_code=Exit.USAGE) from error
 
 
-async def follow(api: Api, kind: Kind[T], name: str, namespace: str) -> AsyncIterator[T | None]:
+async def follow(
+    api: Api, kind: Kind[T], name: str, namespace: str, *, lost: Callable[[Unavailable], None] = lambda _: None
+) -> AsyncIterator[T | None]:
     """The object as it is, then every later state of it; None while it does not exist.
 
-    Goes on through dropped connections and restarts of the server, however long they take.
+    Goes on through dropped connections and restarts of the server, however long they take; `lost` is told of each.
     """
     selector = f"metadata.name={name}"
     while True:
@@ -48,7 +50,8 @@ async def follow(api: Api, kind: Kind[T], name: str, namespace: str) -> AsyncIte
                         yield None if event.type == "DELETED" else event.object
         except Expired:
             continue
-        except Unavailable:
+        except Unavailable as error:
+            lost(error)
             await asyncio.sleep(_RETRY_SECONDS)
 
 
@@ -92,31 +95,49 @@ async def wait_until_ready(
         CliError: it did not happen in time, its spec is invalid, or the object does not exist; says what was awaited.
     """
     limit = seconds(timeout, "--timeout")
-    latest: LLMDeployment | None = None
+    sight = _Sight(name)
     with Progress(quiet=quiet) as progress:
-        ticker = asyncio.create_task(
-            _tick(progress, lambda: what_is_awaited(latest) if latest else f"waiting for {name}")
-        )
+        ticker = asyncio.create_task(_tick(progress, sight.sentence))
         try:
             async with asyncio.timeout(limit):
-                async for item in follow(api, LLM_DEPLOYMENT, name, namespace):
+                async for item in follow(api, LLM_DEPLOYMENT, name, namespace, lost=sight.lost):
                     if item is None:
                         raise NotFound(f'llmdeployments.inference.llm-d.io "{name}" not found in namespace {namespace}')
-                    latest = item
+                    sight.seen(item)
                     _refuse_invalid(item)
                     if is_ready(item) and also(item):
                         progress.done(f"{name} {item.status.effective_version} is Ready ({progress.elapsed:.1f} s)")
                         return item, progress.elapsed
         except TimeoutError:
-            last = what_is_awaited(latest) if latest else "it was never seen"
             raise CliError(
-                f"timed out after {timeout} waiting for {name}: {last}",
-                exit_code=Exit.TIMED_OUT,
+                f"timed out after {timeout} waiting for {name}: {sight.sentence()}",
+                exit_code=Exit.UNREACHABLE if sight.outage else Exit.TIMED_OUT,
                 hints=(f"see why:  outrider describe llmdeployment {name} --namespace {namespace}",),
             ) from None
         finally:
             ticker.cancel()
     raise AssertionError("follow() never ends")
+
+
+class _Sight:
+    """What was last seen of an LLMDeployment, or why it cannot be seen: an old sight must not pass for the present."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._item: LLMDeployment | None = None
+        self.outage = ""
+
+    def seen(self, item: LLMDeployment) -> None:
+        self._item = item
+        self.outage = ""
+
+    def lost(self, error: Unavailable) -> None:
+        self.outage = error.message
+
+    def sentence(self) -> str:
+        if self.outage:
+            return f"{self._name}: nothing is known of it now, trying again: {self.outage}"
+        return what_is_awaited(self._item) if self._item is not None else f"{self._name} was not seen yet"
 
 
 def _refuse_invalid(item: LLMDeployment) -> None:
