@@ -1,5 +1,6 @@
 """Where a local world keeps its state, and which worlds are running."""
 
+import errno
 import fcntl
 import json
 import os
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+
+from outrider.kube.files import make_private_folder, write_private
 
 DEFAULT_WORLD = "local"
 
@@ -39,12 +42,19 @@ class WorldInfo(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def data_root() -> Path:
-    """The user's data folder for Outrider: `OUTRIDER_HOME`, else what the system's conventions say."""
+    """The user's data folder for Outrider: `OUTRIDER_HOME`, else what the system's conventions say.
+
+    Absolute, since pods run in folders of their own. Raises `FileNotFoundError` for a user without a home folder.
+    """
     if home := os.environ.get("OUTRIDER_HOME"):
-        return Path(home)
+        return Path(home).absolute()
+    try:
+        user = Path.home()
+    except RuntimeError as error:
+        raise FileNotFoundError(errno.ENOENT, "this user has no home folder: set OUTRIDER_HOME", "~") from error
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "outrider"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "outrider"
+        return user / "Library" / "Application Support" / "outrider"
+    return Path(os.environ.get("XDG_DATA_HOME") or user / ".local" / "share").absolute() / "outrider"
 
 
 class WorldFolder:
@@ -63,8 +73,7 @@ class WorldFolder:
 
     def create(self) -> None:
         """Make the folder, readable by its user only: it holds a token and Secrets."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.pods.mkdir(exist_ok=True, mode=0o700)
+        make_private_folder(self.pods)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -74,7 +83,7 @@ class WorldFolder:
             WorldInUse: another process is.
         """
         self.create()
-        with self._lock.open("a") as handle:
+        with os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)) as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -103,7 +112,7 @@ class WorldFolder:
             return self._token.read_text(encoding="ascii").strip()
         except FileNotFoundError:
             token = secrets.token_urlsafe(32)
-            write_private(self._token, token)
+            write_private(self._token, token.encode())
             return token
 
     def info(self) -> WorldInfo | None:
@@ -114,7 +123,7 @@ class WorldFolder:
             return None
 
     def write_info(self, info: WorldInfo) -> None:
-        write_private(self._info, json.dumps(msgspec.to_builtins(info), indent=2))
+        write_private(self._info, json.dumps(msgspec.to_builtins(info), indent=2).encode())
 
     def forget_info(self) -> None:
         """Take the sign down: the world is no longer to be found."""
@@ -131,12 +140,3 @@ def running_worlds(root: Path | None = None) -> list[WorldFolder]:
     )
     folders = [WorldFolder(name, root) for name in names]
     return [folder for folder in folders if folder.running and folder.info() is not None]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its user may read, whole or not at all."""
-    temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-    temporary.replace(path)

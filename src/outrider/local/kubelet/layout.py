@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from outrider.kube.files import make_private_folder
+
 HOME = "home"
 
 
@@ -49,7 +51,7 @@ class PodFolder:
             return None
 
     def write(self, record: PodRecord) -> None:
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self.home)
         write_atomically(self.path / "pod.json", msgspec.json.encode(record))
 
     def attempts(self, container: str) -> list[int]:

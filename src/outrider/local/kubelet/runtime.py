@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from outrider.kube.files import make_private_folder
 from outrider.local.kubelet import shim
 from outrider.local.kubelet.layout import write_atomically
 from outrider.local.kubelet.leftovers import MARKER, kill_leftovers
@@ -266,7 +267,7 @@ def _note(folder: Path, ending: RunExit) -> None:
 
 def _spawn(folder: Path, spec: RunSpec) -> RunInfo:
     """Start a shim and wait for its first words."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder)
     description = msgspec.json.encode(
         {
             "folder": str(folder),
