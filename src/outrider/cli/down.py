@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.progress import Progress
+from outrider.cli.worlds import remove_state, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, running_worlds
 
 _POLL_SECONDS = 0.05
@@ -35,7 +36,7 @@ def down(
     from outrider.cli.waiting import seconds
 
     limit = seconds(timeout, "--timeout")
-    folder = WorldFolder(world) if world else _the_running_one()
+    folder = world_folder(world) if world is not None else _the_running_one()
     stopped = stop_world(folder, limit)
     left = _end_leftovers(folder)
     if stopped is None and not left and not forget:
@@ -46,8 +47,6 @@ def down(
     if left:
         print(f"ended what a crash had left of {left} container(s)")
     if forget:
-        from outrider.cli.up import remove_state
-
         remove_state(folder)
         print("forgot what it kept")
     return Exit.OK

@@ -19,7 +19,13 @@ def build_app() -> "App":
 
     from outrider import __version__
 
-    app = App(name="outrider", version=__version__, help_format="plaintext", result_action="return_value")
+    app = App(
+        name="outrider",
+        version=__version__,
+        help_format="plaintext",
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
     groups: dict[str, App] = {}
     for section in SECTIONS:
         for command in section.commands:

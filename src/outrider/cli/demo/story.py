@@ -1,6 +1,7 @@
 """The story that the demo plays, against the API and the gateway as any user would use them."""
 
 import asyncio
+import contextlib
 import importlib.resources
 import sys
 import time
@@ -153,7 +154,13 @@ class Story:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        printed, _ = await process.communicate(stdin.encode())
+        try:
+            printed, _ = await process.communicate(stdin.encode())
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.communicate()
+            raise
         if process.returncode != 0:
             raise CliError(f"outrider {' '.join(arguments)} failed:\n{printed.decode(errors='replace')}")
         return time.monotonic() - started

@@ -1,5 +1,6 @@
 """What the demo prints: what happens, when, and how the traffic fares meanwhile."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -42,4 +43,6 @@ class Timeline:
             self.line(f"  {count} x {failure}")
 
     def error(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        """Something to be said in any case, on standard error, where a terminal that is gone does no harm."""
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,39 @@
+"""Whoever gives up the demo, at whatever moment and however, is left with no process and no stack trace."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from story_world import LocalWorld
+
+pytestmark = pytest.mark.e2e
+
+MOMENTS = {
+    "Ctrl-C while the world starts": ("starting a local world", signal.SIGINT),
+    "Ctrl-C while a command runs": ("outrider apply", signal.SIGINT),
+    "terminated under traffic": ("2. Users come", signal.SIGTERM),
+    "the terminal closed": ("outrider apply", signal.SIGHUP),
+}
+
+
+@pytest.mark.parametrize(("line", "number"), MOMENTS.values(), ids=MOMENTS.keys())
+def test_the_demo_given_up(world: LocalWorld, line: str, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "outrider", "demo"],
+        env={**world.env, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        for printed in demo.stdout:
+            if line in printed:
+                break
+        demo.send_signal(number)
+        demo.stdout.read()
+        told = demo.stderr.read()
+        assert demo.wait(60) == 130
+    assert told == "\nending the local world ...\ninterrupted\n"
+    assert world.processes() == []
