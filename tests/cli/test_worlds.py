@@ -25,12 +25,19 @@ def test_down_forgets_nothing_outside_of_the_data_folder(tmp_path: Path, monkeyp
     assert (tmp_path / "precious").is_dir()
 
 
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background job"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_being_ended_is_as_ctrl_c(number) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), interrupted_by_termination():
-        signal.raise_signal(number)
-    assert signal.getsignal(number) == before
+def test_being_ended_is_as_ctrl_c(number, interrupts) -> None:
+    before = {each: signal.getsignal(each) for each in (number, signal.SIGINT)}
+    signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, interrupts)
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupted_by_termination():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def test_under_nohup_the_loss_of_the_terminal_goes_on_meaning_nothing() -> None:

@@ -1,6 +1,7 @@
 """`outrider describe`: all about one object, for a person."""
 
 import asyncio
+import base64
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from outrider.cli.objects import one_object
 from outrider.cli.output import human_age, print_table, print_yaml, without_managed_fields
 from outrider.cli.tables import columns_of, dig, event_time, rows
 from outrider.kube.api import Kind, NotFound, Object
-from outrider.kube.objects import EVENT, POD
+from outrider.kube.objects import EVENT, POD, SECRET
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 
 _EVENTS_SHOWN = 20
@@ -39,9 +40,28 @@ async def _describe(kind: Kind[Any], name: str, cluster: Cluster | None) -> int:
         if kind == LLM_DEPLOYMENT:
             await _describe_llm_deployment(connection, item)
         else:
-            print_yaml(without_managed_fields(item))
+            print_yaml(for_people(kind, item))
         await _print_events(connection, kind, item)
     return Exit.OK
+
+
+def for_people(kind: Kind[Any], item: Object) -> Object:
+    """The object without what no person reads, and without what no person should see over somebody's shoulder."""
+    shown = without_managed_fields(item)
+    if kind != SECRET:
+        return shown
+    data = {key: f"{_size(value)} bytes" for key, value in (item.get("data") or {}).items()}
+    # kubectl keeps a copy of what was applied, Secrets too, in an annotation.
+    copy = "kubectl.kubernetes.io/last-applied-configuration"
+    kept = {key: value for key, value in (dig(shown, "metadata", "annotations") or {}).items() if key != copy}
+    return {**shown, "data": data, "metadata": {**shown["metadata"], "annotations": kept}}
+
+
+def _size(value: str) -> int:
+    try:
+        return len(base64.b64decode(value, validate=True))
+    except ValueError:
+        return len(value)
 
 
 async def _describe_llm_deployment(connection: Connection, item: Object) -> None:

@@ -140,6 +140,8 @@ def interrupted_by_termination() -> Iterator[None]:
     """
 
     def interrupt(_: int, __: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as for a shell's background job: it would do nothing
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
