@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from outrider.cli import main
 from outrider.cli.commands import SECTIONS, SUBCOMMANDS, Command, top_level_help
 from outrider.cli.errors import Exit
 from outrider.cli.main import run
@@ -35,6 +37,31 @@ def test_every_command_exists_and_describes_every_option(command) -> None:
 def test_every_command_has_help(command, capsys) -> None:
     assert run([*_title(command).split(), "--help"]) == Exit.OK
     assert "Usage: outrider" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=_title)
+def test_help_says_all_that_the_command_says_of_itself(command, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    module, _, name = command.target.partition(":")
+    said = inspect.getdoc(getattr(importlib.import_module(module), name)) or ""
+    prose = " ".join(said.partition("\nParameters\n")[0].split())
+    run([*_title(command).split(), "--help"])
+    assert prose in " ".join(capsys.readouterr().out.split())
+
+
+OUTPUTS = {
+    "status": "table, wide, json, yaml",
+    "plan": "table, json, yaml",
+    "apply": "table, name, json, yaml",
+    "get": "table, wide, json, yaml, name",
+}
+
+
+@pytest.mark.parametrize(("command", "formats"), OUTPUTS.items())
+def test_a_command_offers_the_output_formats_that_it_has(command, formats, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    run([command, "--help"])
+    assert f"[choices: {formats}]" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_title)
@@ -78,3 +105,80 @@ def test_completion_scripts_know_the_commands(shell, capsys) -> None:
     script = capsys.readouterr().out
     for command in ("rollback", "rollout", "unpin"):
         assert command in script
+
+
+UNTIMELY = {
+    "apply": ["apply", "--filename", "-", "--timeout", "soon"],
+    "rollback": ["rollback", "x", "--timeout", "soon"],
+    "unpin": ["unpin", "x", "--timeout", "soon"],
+    "delete": ["delete", "llmd", "x", "--timeout", "soon"],
+    "rollout status": ["rollout", "status", "x", "--timeout", "soon"],
+    "down": ["down", "--timeout", "soon"],
+}
+
+
+@pytest.mark.parametrize("arguments", UNTIMELY.values(), ids=UNTIMELY.keys())
+def test_a_wrong_timeout_is_refused_before_anything_is_done(arguments, capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "there is none"))
+    assert run(arguments) == Exit.USAGE
+    assert "--timeout soon: must be a duration" in capsys.readouterr().err
+
+
+WRONG = {
+    "a port beyond the last": (["up", "--api-port", "99999"], "--api-port 99999"),
+    "a negative port": (["up", "--gateway-port=-5"], "--gateway-port -5"),
+    "no kind": (["get", ","], "unknown kind ''"),
+    "several kinds to watch": (["get", "pods,services", "--watch"], "one kind"),
+    "a negative number of lines": (["logs", "x", "--tail=-1"], "--tail -1"),
+    "both a name and a file to delete": (["delete", "pod", "x", "--filename", "-"], "not both"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_values_are_usage_errors(arguments, message, capsys, cluster) -> None:
+    assert run(arguments) == Exit.USAGE
+    assert message in capsys.readouterr().err
+
+
+def _program(*arguments: str, **settings: str) -> "subprocess.Popen[bytes]":
+    environment = {**os.environ, "PYTHONUNBUFFERED": "", **settings}
+    command = [sys.executable, "-m", "outrider", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["completion", "bash"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_is_no_error(arguments) -> None:
+    with _program(*arguments) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == b""
+    assert program.returncode == Exit.OK
+
+
+def test_help_of_a_command_may_be_asked_for_in_both_ways() -> None:
+    said = [
+        subprocess.run([sys.executable, "-m", "outrider", *each], capture_output=True, check=True).stdout
+        for each in (["help", "rollout", "status"], ["rollout", "status", "--help"])
+    ]
+    assert said[0] == said[1]
+
+
+def test_a_data_folder_that_cannot_be_used_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with _program("up", "--detach", OUTRIDER_HOME=str(tmp_path / "file" / "data")) as program:
+        _, told = program.communicate()
+    assert program.returncode == Exit.FAILED
+    assert told.decode() == f"error: File exists: {tmp_path / 'file'}\n"
+
+
+def test_a_bug_is_told_in_a_sentence_and_its_trace_when_asked_for(monkeypatch, capsys) -> None:
+    def broken(_: object) -> int:
+        raise AssertionError("seven is no prime")
+
+    monkeypatch.setattr(main, "run", broken)
+    assert main.carry_out(["get"]) == Exit.FAILED
+    assert "a mistake in Outrider, not yours: AssertionError: seven is no prime" in capsys.readouterr().err
+    monkeypatch.setenv(main.TRACEBACK, "1")
+    with pytest.raises(AssertionError):
+        main.carry_out(["get"])

@@ -12,13 +12,19 @@ BAD = {
     "no apiVersion": ("kind: X\nmetadata: {name: a}\n", "apiVersion: required"),
     "no name": ("apiVersion: v1\nkind: X\nmetadata: {}\n", "metadata.name: required"),
     "metadata that is no mapping": ("apiVersion: v1\nkind: X\nmetadata: 5\n", "metadata.name: required"),
+    "a key that is said twice": (
+        "apiVersion: v1\nkind: X\nmetadata: {name: a}\nkind: Y\n",
+        r"'kind' is said first.*line 2",
+    ),
+    "an object within itself": ("apiVersion: v1\nkind: X\nmetadata: {name: a}\ndata: &a {x: *a}\n", "JSON cannot say"),
+    "a namespace that is no text": ("apiVersion: v1\nkind: X\nmetadata: {name: a, namespace: 7}\n", "put it in quotes"),
     "everything missing is said at once": ("{}", "apiVersion, kind, metadata.name"),
 }
 
 
 @pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
 def test_bad_manifests_are_refused_with_where_and_why(text, message) -> None:
-    with pytest.raises(CliError, match=message) as refusal:
+    with pytest.raises(CliError, match=f"(?s){message}") as refusal:
         list(parse_manifests(text, "here.yaml"))
     assert refusal.value.exit_code == Exit.INVALID
     assert "here.yaml" in refusal.value.message
@@ -31,6 +37,22 @@ def test_several_documents_and_lists_stand_for_their_objects() -> None:
     found = list(parse_manifests(text, "x"))
     assert [(each.kind, each.name) for each in found] == [("ConfigMap", "a"), ("Secret", "b")]
     assert found[1].source == "x (document 3)"
+
+
+def test_merged_keys_are_not_said_twice() -> None:
+    text = "base: &base {kind: X, apiVersion: v1}\n<<: *base\nkind: Y\nmetadata: {name: a}\n"
+    assert [each.kind for each in parse_manifests(text, "x")] == ["Y"]
+
+
+def test_a_date_is_text_as_a_cluster_reads_it() -> None:
+    found = next(parse_manifests(GOOD + "data: {day: 2026-01-31}\n", "x"))
+    assert found.body["data"] == {"day": "2026-01-31"}
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CliError, match="is not UTF-8 text"):
+        read_manifests([tmp_path / "a.yaml"])
 
 
 def test_a_folder_stands_for_its_manifests_in_order(tmp_path) -> None:

@@ -8,11 +8,12 @@ from cyclopts import Parameter
 
 from outrider.api.labels import CLI_FIELD_OWNER
 from outrider.cli.connection import Cluster, Connection, connect
-from outrider.cli.errors import CliError, Exit
-from outrider.cli.manifests import Manifest, read_manifests
-from outrider.cli.output import OutputFormat, print_structured, without_managed_fields
-from outrider.cli.waiting import wait_until_ready
-from outrider.kube.api import Kind, NotFound, Object
+from outrider.cli.errors import CliError, Exit, all_of, as_cli_error
+from outrider.cli.manifests import Manifest, namespace_of, read_manifests
+from outrider.cli.output import NameOrData, print_structured, without_managed_fields
+from outrider.cli.waiting import seconds, wait_until_ready
+from outrider.kube.api import BadRequest, Conflict, Forbidden, Invalid, Kind, NotFound, Object
+from outrider.kube.objects import NAMESPACE
 from outrider.kube.resources import ALL, LLM_DEPLOYMENT, kind_for
 
 
@@ -30,7 +31,7 @@ def apply(
     wait: bool = False,
     timeout: str = "600s",
     dry_run: bool = False,
-    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    output: Annotated[NameOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
     """Create or change objects from manifests.
@@ -51,16 +52,19 @@ def apply(
     output
         table, name, json or yaml.
     """
+    seconds(timeout, "--timeout")
     manifests = read_manifests(filename)
     return asyncio.run(_apply(manifests, wait=wait, timeout=timeout, dry_run=dry_run, output=output, cluster=cluster))
 
 
 async def _apply(
-    manifests: list[Manifest], *, wait: bool, timeout: str, dry_run: bool, output: OutputFormat, cluster: Cluster | None
+    manifests: list[Manifest], *, wait: bool, timeout: str, dry_run: bool, output: NameOrData, cluster: Cluster | None
 ) -> int:
     async with connect(cluster) as connection:
         explicit = cluster.namespace if cluster else None
-        checked = [check_manifest(manifest, connection.namespace, explicit) for manifest in manifests]
+        checked = _check_all(manifests, connection.namespace, explicit)
+        if len(checked) > 1 and not dry_run:
+            await _ask_the_server(connection, checked)
         results = [await _apply_one(connection, item, dry_run=dry_run, output=output) for item in checked]
         if output in ("json", "yaml"):
             items = [without_managed_fields(result) for result in results]
@@ -72,6 +76,39 @@ async def _apply(
             for metadata in waiting:
                 await wait_until_ready(connection.api, metadata["name"], metadata["namespace"], timeout=timeout)
     return Exit.OK
+
+
+def _check_all(manifests: list[Manifest], default_namespace: str, explicit: str | None) -> list[_Checked]:
+    checked, refused = [], []
+    for manifest in manifests:
+        try:
+            checked.append(check_manifest(manifest, default_namespace, explicit))
+        except CliError as error:
+            refused.append(error)
+    if refused:
+        raise all_of(refused, f"of {_count(len(manifests), 'manifest')}")
+    return checked
+
+
+async def _ask_the_server(connection: Connection, checked: list[_Checked]) -> None:
+    """Have the server check every manifest before the first one is sent, so that no half of them is applied.
+
+    Raises:
+        CliError: it refuses some; tells all.
+    """
+    coming = {item.manifest.name for item in checked if item.kind == NAMESPACE}
+    refused = []
+    for item in checked:
+        if item.body["metadata"].get("namespace") in coming:
+            continue  # nothing can be asked about a namespace that is only about to be
+        try:
+            await connection.api.apply(item.kind.into(dict), item.body, owner=CLI_FIELD_OWNER, dry_run=True)
+        except (BadRequest, Conflict, Forbidden, Invalid, NotFound) as error:
+            known = as_cli_error(error)
+            message = f"{item.manifest.source}: {known.message}"
+            refused.append(CliError(message, exit_code=known.exit_code, hints=known.hints))
+    if refused:
+        raise all_of(refused, f"of {_count(len(checked), 'manifest')}")
 
 
 def check_manifest(manifest: Manifest, default_namespace: str, explicit_namespace: str | None) -> _Checked:
@@ -90,13 +127,7 @@ def check_manifest(manifest: Manifest, default_namespace: str, explicit_namespac
         )
     metadata = dict(manifest.body["metadata"])
     if kind.namespaced:
-        written = metadata.get("namespace")
-        if written and explicit_namespace and written != explicit_namespace:
-            raise CliError(
-                f"{manifest.source}: the manifest says namespace {written!r}, the command says {explicit_namespace!r}",
-                exit_code=Exit.USAGE,
-            )
-        metadata["namespace"] = written or default_namespace
+        metadata["namespace"] = namespace_of(manifest, kind, default_namespace, explicit_namespace)
     body = {**manifest.body, "metadata": metadata}
     body.pop("status", None)
     notes = _check_spec(manifest, body) if kind == LLM_DEPLOYMENT else ()
@@ -132,7 +163,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-async def _apply_one(connection: Connection, item: _Checked, *, dry_run: bool, output: OutputFormat) -> Object:
+async def _apply_one(connection: Connection, item: _Checked, *, dry_run: bool, output: NameOrData) -> Object:
     metadata = item.body["metadata"]
     raw = item.kind.into(dict)
     try:

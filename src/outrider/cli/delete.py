@@ -1,15 +1,16 @@
 """`outrider delete`: delete objects by name or by manifest."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit
-from outrider.cli.manifests import read_manifests
+from outrider.cli.manifests import namespace_of, read_manifests
 from outrider.cli.objects import one_object, split_target
-from outrider.cli.waiting import wait_until_gone
+from outrider.cli.waiting import seconds, wait_until_gone
 from outrider.kube.api import Kind, NotFound, Propagation
 from outrider.kube.resources import find_kind, kind_for
 
@@ -51,6 +52,7 @@ def delete(
         An object that does not exist is as good as deleted.
     """
     propagation = _propagation(cascade)
+    seconds(timeout, "--timeout")
     return asyncio.run(
         _delete(
             kind,
@@ -89,7 +91,7 @@ async def _delete(
     cluster: Cluster | None,
 ) -> int:
     async with connect(cluster) as connection:
-        targets = _targets(connection, kind, names, filename)
+        targets = _targets(connection, kind, names, filename, cluster.namespace if cluster else None)
         for target, name, namespace in targets:
             await _delete_one(connection, target, name, namespace, dry_run, propagation, ignore_not_found)
         if wait and not dry_run:
@@ -99,15 +101,18 @@ async def _delete(
 
 
 def _targets(
-    connection: Connection, kind: str | None, names: list[str], filename: list[str] | None
+    connection: Connection, kind: str | None, names: list[str], filename: list[str] | None, explicit: str | None
 ) -> list[tuple[Kind[Any], str, str]]:
+    if filename and kind is not None:
+        raise CliError("say either KIND NAME or --filename, not both", exit_code=Exit.USAGE)
     if filename:
         found = []
         for manifest in read_manifests(filename):
             known = kind_for(manifest.api_version, manifest.kind)
             if known is None:
                 raise CliError(f"{manifest.source}: Outrider does not handle {manifest.kind}", exit_code=Exit.INVALID)
-            found.append((known, manifest.name, manifest.body["metadata"].get("namespace") or connection.namespace))
+            namespace = namespace_of(manifest, known, connection.namespace, explicit)
+            found.append((known, manifest.name, namespace))
     elif kind is None:
         raise CliError("say what to delete: outrider delete KIND NAME, or --filename FILE", exit_code=Exit.USAGE)
     else:
@@ -131,6 +136,6 @@ async def _delete_one(
         await connection.api.delete(kind, name, namespace, propagation=propagation, dry_run=dry_run)
     except NotFound:
         if not ignore_not_found:
-            raise
+            raise await replace(connection, namespace=namespace or connection.namespace).not_here(kind, name) from None
         return
     print(f"{kind.singular}/{name} deleted{' (dry run)' if dry_run else ''}", flush=True)

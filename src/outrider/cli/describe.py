@@ -35,8 +35,7 @@ def describe(kind: str, name: str | None = None, /, *, cluster: Cluster | None =
 
 async def _describe(kind: Kind[Any], name: str, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
-        namespace = connection.namespace if kind.namespaced else ""
-        item: Object = await connection.api.get(kind.into(dict), name, namespace)
+        item: Object = await connection.find(kind.into(dict), name)
         if kind == LLM_DEPLOYMENT:
             await _describe_llm_deployment(connection, item)
         else:

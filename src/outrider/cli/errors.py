@@ -2,6 +2,10 @@
 
 import enum
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outrider.kube.api import ApiError
 
 
 class Exit(enum.IntEnum):
@@ -26,3 +30,49 @@ class CliError(Exception):
         self.message = message
         self.exit_code = exit_code
         self.hints = tuple(hints)
+
+
+def as_cli_error(error: "ApiError") -> CliError:
+    """What an API server's refusal means to the user of a command."""
+    from outrider.kube.api import (
+        AlreadyExists,
+        ApiError,
+        Conflict,
+        Forbidden,
+        Invalid,
+        NotFound,
+        Unauthorized,
+        Unavailable,
+    )
+
+    causes = [
+        f"{cause.get('field', '')}: {cause.get('message', '')}".removeprefix(": ")
+        for cause in error.details.get("causes", ())
+        if cause.get("message") and str(cause["message"]) not in error.message
+    ]
+    codes: tuple[tuple[type[ApiError], Exit], ...] = (
+        (NotFound, Exit.NOT_FOUND),
+        (Invalid, Exit.INVALID),
+        (Conflict, Exit.CONFLICT),
+        (AlreadyExists, Exit.CONFLICT),
+        (Unavailable, Exit.UNREACHABLE),
+        (Unauthorized, Exit.UNREACHABLE),
+        (Forbidden, Exit.FAILED),
+    )
+    code = next((code for kind, code in codes if isinstance(error, kind)), Exit.FAILED)
+    if isinstance(error, Unauthorized):
+        causes.append(
+            "the server does not accept the credentials of this kubeconfig: log in again, or name another context"
+        )
+    if isinstance(error, NotFound) and error.details.get("kind") == "namespaces" and error.details.get("name"):
+        body = f'{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{error.details["name"]}"}}}}'
+        causes.append(f"create it:  echo '{body}' | outrider apply --filename -")
+    return CliError(error.message, exit_code=code, hints=causes)
+
+
+def all_of(errors: Sequence[CliError], what: str) -> CliError:
+    """One error that tells every one of several; `what` says what they are about. One stands for itself."""
+    if len(errors) == 1:
+        return errors[0]
+    lines = [line for error in errors for line in (error.message, *(f"  {hint}" for hint in error.hints))]
+    return CliError(f"{what}, {len(errors)} are refused", exit_code=errors[0].exit_code, hints=lines)

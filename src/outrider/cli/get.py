@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from outrider.cli.connection import Cluster, Connection, connect
-from outrider.cli.errors import Exit
+from outrider.cli.errors import CliError, Exit
 from outrider.cli.objects import kinds_named, split_target
 from outrider.cli.output import OutputFormat, print_structured, print_table, without_managed_fields
 from outrider.cli.tables import columns_of, event_time, rows
@@ -58,6 +58,8 @@ async def _get(
     cluster: Cluster | None,
 ) -> int:
     kinds = kinds_named(word)
+    if watch and len(kinds) > 1:
+        raise CliError("--watch follows one kind: name one", exit_code=Exit.USAGE)
     async with connect(cluster) as connection:
         namespace = "" if all_namespaces else connection.namespace
         found: list[tuple[Kind[Any], list[Object], str]] = []
@@ -77,11 +79,13 @@ async def _fetch(
     raw = kind.into(dict)
     scope = namespace if kind.namespaced else ""
     if name is not None and scope == namespace and (scope or not kind.namespaced):
-        item: Object = await connection.api.get(raw, name, scope)
+        item: Object = await connection.find(raw, name)
         return [item], str(item["metadata"].get("resourceVersion", ""))
     fields = f"metadata.name={name}" if name else ""
     listed = await connection.api.list(raw, scope, labels=selector, fields=fields)
     items = sorted(listed.items, key=lambda item: _order(kind, item))
+    if name is not None and not items:
+        raise CliError(f'{kind.plural} "{name}" not found in any namespace', exit_code=Exit.NOT_FOUND)
     return items, listed.resource_version
 
 

@@ -1,8 +1,9 @@
 """`outrider logs`: what the pods of a service wrote."""
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 from outrider.api.labels import DEPLOYMENT
 from outrider.api.names import label_value
 from outrider.cli.connection import Cluster, Connection, connect
-from outrider.cli.errors import CliError, Exit
+from outrider.cli.errors import CliError, Exit, as_cli_error
 from outrider.cli.objects import one_object
 from outrider.cli.waiting import seconds
 from outrider.kube.api import ApiError
@@ -56,6 +57,8 @@ def logs(
         raise CliError(
             "say whose logs: outrider logs NAME, outrider logs pod/NAME, or --selector", exit_code=Exit.USAGE
         )
+    if tail is not None and tail < 0:
+        raise CliError(f"--tail {tail}: must be 0 or more", exit_code=Exit.USAGE)
     since_seconds = None if since is None else max(1, round(seconds(since, "--since")))
     return asyncio.run(_logs(name, selector, follow, previous, timestamps, since_seconds, tail, container, cluster))
 
@@ -87,35 +90,52 @@ async def _logs(
             )
             for pod in pods
         ]
-        writers = [_copy(stream, f"[{pod}] " if prefix else "") for pod, stream in zip(pods, streams, strict=True)]
+        named = [(f"[{pod}] " if prefix else "", stream) for pod, stream in zip(pods, streams, strict=True)]
         if follow:
-            results = await asyncio.gather(*writers, return_exceptions=True)
+            outcomes = await _at_once(named)
         else:
-            results = [await _outcome(writer) for writer in writers]
-        errors = [(pod, result) for pod, result in zip(pods, results, strict=True) if isinstance(result, BaseException)]
-    for pod, error in errors:
-        if not isinstance(error, ApiError):
-            raise error
-        print(f"{pod}: {error.message}", file=sys.stderr)
-    return Exit.FAILED if errors else Exit.OK
+            outcomes = [await _outcome(stream, head) for head, stream in named]
+    return _report(dict(zip(pods, outcomes, strict=True)))
 
 
-async def _outcome(writer: "asyncio.Future[None] | object") -> BaseException | None:
+async def _at_once(named: Sequence[tuple[str, AsyncIterator[bytes]]]) -> list[ApiError | None]:
+    """Copy all streams at the same time. When nothing can be written any more, all of them end."""
     try:
-        await writer  # type: ignore[misc]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_outcome(stream, head)) for head, stream in named]
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _outcome(stream: AsyncIterator[bytes], head: str) -> ApiError | None:
+    try:
+        async with contextlib.aclosing(stream):  # type: ignore[type-var]
+            await _copy(stream, head)
     except ApiError as error:
         return error
     return None
+
+
+def _report(outcomes: Mapping[str, ApiError | None]) -> int:
+    """Say which pods had no logs to give, and why; the exit code is that of the first."""
+    code = Exit.OK
+    for pod, error in outcomes.items():
+        if error is not None:
+            code = code or as_cli_error(error).exit_code
+            print(f"error: {pod}: {error.message}", file=sys.stderr)
+    return code
 
 
 async def _pods(connection: Connection, name: str | None, selector: str) -> list[str]:
     if name is not None:
         kind, chosen = one_object(name, None)
         if kind == POD:
+            await connection.find(POD, chosen)
             return [chosen]
         if kind != LLM_DEPLOYMENT:
             raise CliError(f"{kind.singular} has no logs: name an LLMDeployment or a pod", exit_code=Exit.USAGE)
-        await connection.api.get(LLM_DEPLOYMENT, chosen, connection.namespace)
+        await connection.find(LLM_DEPLOYMENT, chosen)
         selector = f"{DEPLOYMENT}={label_value(chosen)}"
     listed = await connection.api.list(POD, connection.namespace, labels=selector)
     pods = sorted(pod.metadata.name for pod in listed.items)

@@ -1,16 +1,22 @@
 """The `outrider` command. It imports as little as it can before it knows what is asked of it."""
 
+import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outrider.cli.commands import SECTIONS, SUBCOMMANDS, top_level_help
-from outrider.cli.errors import CliError, Exit
+from outrider.cli.errors import CliError, Exit, as_cli_error
 
 if TYPE_CHECKING:
     from cyclopts import App
 
     from outrider.kube.api import ApiError
+
+TRACEBACK = "OUTRIDER_TRACEBACK"
+"""Environment variable that makes a bug print its stack trace."""
 
 
 def build_app() -> "App":
@@ -30,12 +36,13 @@ def build_app() -> "App":
     for section in SECTIONS:
         for command in section.commands:
             if command.target:
-                app.command(command.target, name=command.name, help=command.summary)
+                # Without `help` here: the command's own text says more than its summary.
+                app.command(command.target, name=command.name)
             else:
                 groups[command.name] = App(name=command.name, help=command.summary)
                 app.command(groups[command.name])
     for command in SUBCOMMANDS:
-        groups[command.parent].command(command.target, name=command.name, help=command.summary)
+        groups[command.parent].command(command.target, name=command.name)
     return app
 
 
@@ -50,12 +57,13 @@ def run(arguments: Sequence[str]) -> int:
     except (CliError, ApiError) as error:
         return report(error)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        with suppress(OSError):  # the terminal itself may be what has gone
+            print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has seen enough. Nothing is wrong, and nothing more can be written.
-        sys.stdout = None
-        return Exit.OK
+        raise
+    except OSError as error:
+        return report(CliError(": ".join(str(part) for part in (error.strerror or error, error.filename) if part)))
     return int(code) if isinstance(code, int) else Exit.OK
 
 
@@ -68,35 +76,41 @@ def report(error: "CliError | ApiError") -> int:
     return known.exit_code
 
 
-def as_cli_error(error: "ApiError") -> CliError:
-    """What an API server's refusal means to the user of a command."""
-    from outrider.kube.api import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
-
-    causes = [
-        f"{cause.get('field', '')}: {cause.get('message', '')}".removeprefix(": ")
-        for cause in error.details.get("causes", ())
-        if cause.get("message") not in (None, error.message)
-    ]
-    codes: tuple[tuple[type[ApiError], Exit], ...] = (
-        (NotFound, Exit.NOT_FOUND),
-        (Invalid, Exit.INVALID),
-        (Conflict, Exit.CONFLICT),
-        (Unavailable, Exit.UNREACHABLE),
-        (Unauthorized, Exit.UNREACHABLE),
-        (Forbidden, Exit.FAILED),
-    )
-    code = next((code for kind, code in codes if isinstance(error, kind)), Exit.FAILED)
-    if isinstance(error, Unauthorized):
-        causes.append(
-            "the server does not accept the credentials of this kubeconfig: log in again, or name another context"
-        )
-    return CliError(error.message, exit_code=code, hints=causes)
-
-
 def main() -> None:
     """Entry point of the `outrider` program."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal's character set lacks is written as an escape, instead of ending the command.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = carry_out(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Nothing is wrong, and nothing more can be written: not even what is
+        # still in the buffer, which Python would try at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.OK
+    sys.exit(code)
+
+
+def carry_out(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code, also where Outrider itself is wrong."""
+    if not arguments or list(arguments) in (["-h"], ["--help"], ["help"]):
         print(top_level_help())
-        sys.exit(Exit.OK)
-    sys.exit(run(arguments))
+        return Exit.OK
+    if arguments[0] in ("-h", "--help", "help"):
+        arguments = [*arguments[1:], "--help"]
+    try:
+        return run(arguments)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return report(
+            CliError(
+                f"this is a mistake in Outrider, not yours: {what}",
+                hints=(f"to report it, run it again with {TRACEBACK}=1: that prints where it happened",),
+            )
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from outrider.cli.errors import CliError, Exit
+from outrider.kube.api import Kind
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -39,13 +40,14 @@ def read_manifests(paths: Sequence[Path | str]) -> list[Manifest]:
     """
     manifests = [manifest for path in paths for manifest in _read(path)]
     if not manifests:
-        raise CliError(f"no objects found in {', '.join(str(path) for path in paths)}", exit_code=Exit.INVALID)
+        where = ", ".join("standard input" if str(path) == "-" else str(path) for path in paths)
+        raise CliError(f"no objects found in {where}", exit_code=Exit.INVALID)
     return manifests
 
 
 def _read(path: Path | str) -> Iterator[Manifest]:
     if str(path) == "-":
-        yield from parse_manifests(sys.stdin.read(), "standard input")
+        yield from parse_manifests(_decoded(sys.stdin.buffer.read(), "standard input"), "standard input")
         return
     file = Path(path)
     if file.is_dir():
@@ -54,22 +56,38 @@ def _read(path: Path | str) -> Iterator[Manifest]:
                 yield from _read(child)
         return
     try:
-        text = file.read_text(encoding="utf-8")
+        content = file.read_bytes()
     except FileNotFoundError:
         raise CliError(f"{file}: no such file", exit_code=Exit.NOT_FOUND) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{file}: cannot be read: {error}", exit_code=Exit.INVALID) from error
-    yield from parse_manifests(text, str(file))
+    except OSError as error:
+        raise CliError(f"{file}: cannot be read: {error.strerror}") from error
+    yield from parse_manifests(_decoded(content, str(file)), str(file))
+
+
+def _decoded(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CliError(f"{source}: is not UTF-8 text: {error.reason}", exit_code=Exit.INVALID) from error
 
 
 def parse_manifests(text: str, source: str) -> Iterator[Manifest]:
-    """The objects in a YAML or JSON text; a `List` stands for its items."""
+    """The objects in a YAML or JSON text; a `List` stands for its items.
+
+    Raises:
+        CliError: it is no YAML, says a key twice, or holds something that JSON cannot say.
+    """
     import yaml
 
+    from outrider.cli.strict_yaml import load_all
+
     try:
-        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        documents = load_all(text)
     except yaml.YAMLError as error:
-        raise CliError(f"{source}: not valid YAML: {error}", exit_code=Exit.INVALID) from error
+        told = str(error).replace('in "<unicode string>", ', "")
+        raise CliError(f"{source}: not valid YAML: {told}", exit_code=Exit.INVALID) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CliError(f"{source}: holds something that JSON cannot say: {error}", exit_code=Exit.INVALID) from error
     for number, document in enumerate(documents, start=1):
         where = source if len(documents) == 1 else f"{source} (document {number})"
         if document is None:
@@ -91,6 +109,28 @@ def _objects(document: Any, where: str) -> Iterator[Manifest]:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
         missing.append("metadata.name")
+    elif not isinstance(metadata.get("namespace") or "", str):
+        raise CliError(
+            f"{where}: metadata.namespace: Invalid value: {metadata['namespace']!r}: must be text: put it in quotes",
+            exit_code=Exit.INVALID,
+        )
     if missing:
         raise CliError(f"{where}: {', '.join(missing)}: required value is missing", exit_code=Exit.INVALID)
     yield Manifest(body=document, source=where)
+
+
+def namespace_of(manifest: Manifest, kind: Kind[Any], default: str, explicit: str | None) -> str:
+    """The namespace that the manifest means: its own, else that of the command; empty for cluster-scoped kinds.
+
+    Raises:
+        CliError: the manifest and `--namespace` say different things.
+    """
+    if not kind.namespaced:
+        return ""
+    written = str(manifest.body["metadata"].get("namespace") or "")
+    if written and explicit and written != explicit:
+        raise CliError(
+            f"{manifest.source}: the manifest says namespace {written!r}, the command says {explicit!r}",
+            exit_code=Exit.USAGE,
+        )
+    return written or default

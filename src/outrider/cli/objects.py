@@ -18,7 +18,7 @@ def kinds_named(word: str) -> list[Kind[Any]]:
             LLM_DEPLOYMENT,
             *(kind for kind in ALL if kind.kind in ("ModelRevision", "VersionPin", "Deployment", "Pod", "Service")),
         ]
-    return [_kind(part) for part in word.split(",") if part]
+    return [_kind(part) for part in word.split(",")]
 
 
 def _kind(word: str) -> Kind[Any]:
@@ -37,6 +37,20 @@ def split_target(kind_word: str, name: str | None) -> tuple[str, str | None]:
     return kind_word, name
 
 
+def service_name(word: str) -> str:
+    """The LLMDeployment that a word names: NAME, or llmd/NAME as `get` prints it.
+
+    Raises:
+        CliError: it names an object of another kind.
+    """
+    if "/" not in word:
+        return word
+    kind, name = one_object(word, None)
+    if kind != LLM_DEPLOYMENT:
+        raise CliError(f"{word!r} is no LLMDeployment: name one", exit_code=Exit.USAGE)
+    return name
+
+
 def one_object(kind_word: str, name: str | None) -> tuple[Kind[Any], str]:
     """The one object that `KIND NAME` or `KIND/NAME` names; a name alone is an LLMDeployment's.
 
@@ -48,4 +62,4 @@ def one_object(kind_word: str, name: str | None) -> tuple[Kind[Any], str]:
         return _kind(word), rest
     if find_kind(word) is None:
         return LLM_DEPLOYMENT, word
-    raise CliError(f"name the {_kind(word).singular}: {word} NAME", exit_code=Exit.USAGE)
+    raise CliError(f"which {_kind(word).singular}? Write: {word} NAME", exit_code=Exit.USAGE)

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 OutputFormat = Literal["table", "wide", "json", "yaml", "name"]
+TableOrData = Literal["table", "json", "yaml"]
+WideOrData = Literal["table", "wide", "json", "yaml"]
+NameOrData = Literal["table", "name", "json", "yaml"]
+"""What `--output` of a command offers: only what it does."""
 
 _GAP = "   "
 
@@ -20,14 +24,19 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def print_json(value: Any) -> None:
     """Indented JSON. Keys keep their order."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=not _unicode()))
 
 
 def print_yaml(value: Any) -> None:
     """YAML of one document, as people write manifests."""
     import yaml
 
-    yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=True, width=120)
+    yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=_unicode(), width=120)
+
+
+def _unicode() -> bool:
+    """Whether standard output takes every character; elsewhere JSON and YAML have escapes of their own."""
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
 
 
 def print_structured(value: Any, output: OutputFormat) -> None:

@@ -11,7 +11,8 @@ from outrider.cli.apply import check_manifest
 from outrider.cli.connection import Cluster, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.manifests import read_manifests
-from outrider.cli.output import OutputFormat, print_structured
+from outrider.cli.objects import service_name
+from outrider.cli.output import TableOrData, print_structured
 from outrider.controllers.deployment.gather import gather_live
 from outrider.controllers.published import published
 from outrider.kube.resources import LLM_DEPLOYMENT
@@ -24,7 +25,7 @@ def plan(
     /,
     *,
     filename: Annotated[list[str] | None, Parameter(alias="-f", allow_leading_hyphen=True, negative="")] = None,
-    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    output: Annotated[TableOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
     """Show what Outrider would do, and why, without doing it: the very plan that the operator executes.
@@ -43,10 +44,12 @@ def plan(
     return asyncio.run(_plan(name, filename or [], output, cluster))
 
 
-async def _plan(name: str | None, filenames: list[str], output: OutputFormat, cluster: Cluster | None) -> int:
+async def _plan(name: str | None, filenames: list[str], output: TableOrData, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
         targets: list[tuple[str, str, dict[str, Any] | None]] = []
         if name is not None:
+            name = service_name(name)
+            await connection.find(LLM_DEPLOYMENT, name)
             targets.append((connection.namespace, name, None))
         for manifest in read_manifests(filenames) if filenames else []:
             checked = check_manifest(manifest, connection.namespace, cluster.namespace if cluster else None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,9 +12,10 @@ from outrider.api.llmdeployment import NONE, LLMDeployment
 from outrider.api.modelrevision import ModelRevision
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit
-from outrider.cli.output import OutputFormat, print_structured
+from outrider.cli.objects import service_name
+from outrider.cli.output import TableOrData, print_structured
 from outrider.cli.rollout import revisions_of
-from outrider.cli.waiting import wait_until_ready
+from outrider.cli.waiting import seconds, wait_until_ready
 from outrider.kube.api import NotFound
 from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
 
@@ -27,7 +29,7 @@ def rollback(
     wait: bool = True,
     timeout: str = "300s",
     dry_run: bool = False,
-    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    output: Annotated[TableOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
     """Go back to a version that worked, now, and stay there whatever Git applies until `outrider unpin`.
@@ -51,7 +53,8 @@ def rollback(
     output
         table, json or yaml.
     """
-    return asyncio.run(_rollback(name, to, reason, wait, timeout, dry_run, output, cluster))
+    seconds(timeout, "--timeout")
+    return asyncio.run(_rollback(service_name(name), to, reason, wait, timeout, dry_run, output, cluster))
 
 
 async def _rollback(
@@ -61,12 +64,12 @@ async def _rollback(
     wait: bool,
     timeout: str,
     dry_run: bool,
-    output: OutputFormat,
+    output: TableOrData,
     cluster: Cluster | None,
 ) -> int:
     structured = output in ("json", "yaml")
     async with connect(cluster) as connection:
-        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        item = await connection.find(LLM_DEPLOYMENT, name)
         target = choose_target(item, await revisions_of(connection.api, name, connection.namespace), to)
         before = item.status.effective_version
         if not structured:
@@ -100,7 +103,7 @@ async def _rollback(
     elif dry_run:
         print("dry run: nothing was changed")
     else:
-        unpin_command = f"outrider unpin {name}{_namespace_flag(cluster)}"
+        unpin_command = f"outrider unpin {name} --namespace {connection.namespace}"
         print(f"pinned. When Git says version: {target.spec.version} as well, lift the pin:  {unpin_command}")
     return Exit.OK
 
@@ -115,10 +118,11 @@ def choose_target(item: LLMDeployment, revisions: list[ModelRevision], to: str |
         wanted = item.status.rollback.target_revision
         found = [revision for revision in revisions if wanted and revision.spec.hash == wanted]
         if not found:
+            history = f"outrider rollout history {item.metadata.name} --namespace {item.metadata.namespace}"
             raise CliError(
                 f"{item.metadata.name} has no earlier version that worked",
                 exit_code=Exit.NOT_FOUND,
-                hints=("see its history:  outrider rollout history " + item.metadata.name, "name one:  --to VERSION"),
+                hints=(f"see its history:  {history}", "name one:         --to VERSION"),
             )
         return found[0]
     found = [each for each in revisions if to in (each.spec.version, each.spec.hash, str(each.spec.sequence))]
@@ -150,13 +154,17 @@ def pin_body(item: LLMDeployment, target: ModelRevision, reason: str) -> dict[st
             "revision": target.spec.hash,
             **({"rejects": rejected} if rejected and rejected != target.spec.hash else {}),
             **({"reason": reason} if reason else {}),
-            "createdBy": getpass.getuser(),
+            "createdBy": _who(),
         },
     }
 
 
-def _namespace_flag(cluster: Cluster | None) -> str:
-    return f" --namespace {cluster.namespace}" if cluster and cluster.namespace else ""
+def _who() -> str:
+    """The user's name, for those who read the pin. In a container there may be a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def unpin(
@@ -181,12 +189,13 @@ def unpin(
     dry_run
         Say which version would be served, and change nothing.
     """
-    return asyncio.run(_unpin(name, wait, timeout, dry_run, cluster))
+    seconds(timeout, "--timeout")
+    return asyncio.run(_unpin(service_name(name), wait, timeout, dry_run, cluster))
 
 
 async def _unpin(name: str, wait: bool, timeout: str, dry_run: bool, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
-        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        item = await connection.find(LLM_DEPLOYMENT, name)
         pin = await _existing_pin(connection, name)
         wanted = item.status.desired_version
         print(

@@ -12,8 +12,9 @@ from outrider.api.modelrevision import ModelRevision
 from outrider.api.names import label_value
 from outrider.cli.connection import Cluster, connect
 from outrider.cli.errors import Exit
-from outrider.cli.output import OutputFormat, human_age, print_structured, print_table
-from outrider.cli.waiting import is_ready, wait_until_ready, what_is_awaited
+from outrider.cli.objects import service_name
+from outrider.cli.output import TableOrData, WideOrData, human_age, print_structured, print_table
+from outrider.cli.waiting import is_ready, seconds, wait_until_ready, what_is_awaited
 from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 
@@ -24,7 +25,7 @@ def rollout_status(
     *,
     watch: Annotated[bool, Parameter(alias="-w")] = True,
     timeout: str = "600s",
-    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    output: Annotated[TableOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
     """Wait for a release to end, and say how it ended.
@@ -40,12 +41,13 @@ def rollout_status(
     output
         table, json or yaml.
     """
-    return asyncio.run(_rollout_status(name.removeprefix("llmdeployment/"), watch, timeout, output, cluster))
+    seconds(timeout, "--timeout")
+    return asyncio.run(_rollout_status(service_name(name), watch, timeout, output, cluster))
 
 
-async def _rollout_status(name: str, watch: bool, timeout: str, output: OutputFormat, cluster: Cluster | None) -> int:
+async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrData, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
-        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        item = await connection.find(LLM_DEPLOYMENT, name)
         if watch and not is_ready(item):
             item, _ = await wait_until_ready(connection.api, name, connection.namespace, timeout=timeout)
         done = is_ready(item)
@@ -71,7 +73,7 @@ def rollout_history(
     name: str,
     /,
     *,
-    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    output: Annotated[WideOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
     """List the revisions of a service, newest first. REVISION is what `rollback --to` takes, as are VERSION and HASH.
@@ -83,7 +85,7 @@ def rollout_history(
     output
         table, wide, json or yaml.
     """
-    return asyncio.run(_rollout_history(name.removeprefix("llmdeployment/"), output, cluster))
+    return asyncio.run(_rollout_history(service_name(name), output, cluster))
 
 
 async def revisions_of(api: Api, name: str, namespace: str) -> list[ModelRevision]:
@@ -92,9 +94,9 @@ async def revisions_of(api: Api, name: str, namespace: str) -> list[ModelRevisio
     return sorted(listed.items, key=lambda revision: -revision.spec.sequence)
 
 
-async def _rollout_history(name: str, output: OutputFormat, cluster: Cluster | None) -> int:
+async def _rollout_history(name: str, output: WideOrData, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
-        item = await connection.api.get(LLM_DEPLOYMENT, name, connection.namespace)
+        item = await connection.find(LLM_DEPLOYMENT, name)
         revisions = await revisions_of(connection.api, name, connection.namespace)
     entries = [_entry(revision, item.status.effective_revision) for revision in revisions]
     if output in ("json", "yaml"):

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from outrider.api.labels import GPU_RESOURCE
+from outrider.api.meta import parse_time
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import Exit
-from outrider.cli.output import OutputFormat, human_age, print_structured, print_table
+from outrider.cli.objects import service_name
+from outrider.cli.output import WideOrData, human_age, print_structured, print_table
 from outrider.cli.tables import dig
-from outrider.kube.api import Object, Unavailable
+from outrider.kube.api import Forbidden, Object, Unavailable
 from outrider.kube.objects import NODE
 from outrider.kube.resources import LLM_DEPLOYMENT
-from outrider.local.folder import running_worlds
 
 _REFRESH_SECONDS = 1.0
 
@@ -26,7 +27,7 @@ def status(
     *,
     all_namespaces: Annotated[bool, Parameter(alias="-A")] = True,
     watch: Annotated[bool, Parameter(alias="-w", negative="")] = False,
-    output: Annotated[OutputFormat, Parameter(alias="-o")] = "table",
+    output: Annotated[WideOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
     """Show how every LLM service is doing. Exit code 1 if one of them is not Ready.
@@ -42,13 +43,12 @@ def status(
     output
         table, wide, json or yaml.
     """
+    name = None if name is None else service_name(name)
     everywhere = all_namespaces and not (cluster and cluster.namespace) and name is None
     return asyncio.run(_status(name, everywhere, watch, output, cluster))
 
 
-async def _status(
-    name: str | None, everywhere: bool, watch: bool, output: OutputFormat, cluster: Cluster | None
-) -> int:
+async def _status(name: str | None, everywhere: bool, watch: bool, output: WideOrData, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
         while True:
             try:
@@ -56,34 +56,41 @@ async def _status(
             except Unavailable as error:
                 if not watch:
                     raise
-                report = {"unreachable": error.message, "services": [], "nodes": {}}
+                report = {"unreachable": error.message, "services": [], "nodes": None}
             if watch and sys.stdout.isatty():
                 print("\033[H\033[2J", end="")
-            _print(report, connection, output)
+            _print(report, connection, output, everywhere=everywhere)
             if not watch:
                 return Exit.OK if all(service["ready"] for service in report["services"]) else Exit.FAILED
             await asyncio.sleep(_REFRESH_SECONDS)
 
 
 async def _gather(connection: Connection, name: str | None, everywhere: bool) -> dict[str, Any]:
-    scope = "" if everywhere else connection.namespace
     raw = LLM_DEPLOYMENT.into(dict)
-    listed = [await connection.api.get(raw, name, scope)] if name else (await connection.api.list(raw, scope)).items
-    nodes = (await connection.api.list(NODE)).items
-    ready = [node for node in nodes if any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)]
-    gpus = sum(int(node.status.allocatable.get(GPU_RESOURCE, "0")) for node in ready)
+    if name is not None:
+        listed = [await connection.find(raw, name)]
+    else:
+        listed = list((await connection.api.list(raw, "" if everywhere else connection.namespace)).items)
     services = [
         _service(item)
         for item in sorted(listed, key=lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]))
     ]
+    return {"services": services, "nodes": await _nodes(connection)}
+
+
+async def _nodes(connection: Connection) -> dict[str, int] | None:
+    """The nodes and GPUs of the whole cluster, whichever services are asked about; None for who may not see them."""
+    try:
+        nodes = (await connection.api.list(NODE)).items
+        everyone = (await connection.api.list(LLM_DEPLOYMENT.into(dict))).items
+    except Forbidden:
+        return None
+    ready = [node for node in nodes if any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)]
     return {
-        "services": services,
-        "nodes": {
-            "ready": len(ready),
-            "total": len(nodes),
-            "gpus": gpus,
-            "gpusUsed": sum(service["gpus"] for service in services),
-        },
+        "ready": len(ready),
+        "total": len(nodes),
+        "gpus": sum(int(node.status.allocatable.get(GPU_RESOURCE, "0")) for node in ready),
+        "gpusUsed": sum(int(dig(item, "status", "gpus") or 0) for item in everyone),
     }
 
 
@@ -116,22 +123,18 @@ def _lacks(conditions: dict[str, Any]) -> bool:
     return bool(dig(conditions, "CapacityAvailable", "status") == "False")
 
 
-def _print(report: dict[str, Any], connection: Connection, output: OutputFormat) -> None:
+def _print(report: dict[str, Any], connection: Connection, output: WideOrData, *, everywhere: bool) -> None:
     if output in ("json", "yaml"):
         print_structured(report, output)
         return
     if report.get("unreachable"):
         print(f"cannot be reached: {report['unreachable']}")
         return
-    nodes = report["nodes"]
-    ready, used = (
-        f"{nodes['ready']} of {nodes['total']} nodes ready",
-        f"{nodes['gpusUsed']} of {nodes['gpus']} GPUs used",
-    )
-    print(f"{connection.description}: {ready}, {used}{_world()}")
+    print(_headline(report["nodes"], connection))
     services = report["services"]
     if not services:
-        print("no LLM services yet. Apply one:  outrider apply --filename examples/llama-3.1-8b.yaml --wait")
+        where = "" if everywhere else f" in namespace {connection.namespace}"
+        print(f"no LLM services{where} yet. Apply one:  outrider apply --filename examples/llama-3.1-8b.yaml --wait")
         return
     headers = ["NAMESPACE", "NAME", "PHASE", "READY", "ASKED", "SERVING", "STABLE", "GPUS", "P95", "ERRORS", "$/H"]
     wide = output == "wide"
@@ -158,12 +161,15 @@ def _print(report: dict[str, Any], connection: Connection, output: OutputFormat)
             print(f"{each['namespace']}/{each['name']}: {each['message']}")
 
 
-def _world() -> str:
-    worlds = running_worlds()
-    info = worlds[0].info() if worlds else None
-    started = None
-    if info is not None:
-        from outrider.api.meta import parse_time
-
-        started = parse_time(info.started_at)
-    return f"; up for {human_age(time.time() - started)}" if started is not None else ""
+def _headline(nodes: dict[str, int] | None, connection: Connection) -> str:
+    parts = [connection.description]
+    if nodes is not None:
+        ready, used = (
+            f"{nodes['ready']} of {nodes['total']} nodes ready",
+            f"{nodes['gpusUsed']} of {nodes['gpus']} GPUs used",
+        )
+        parts = [f"{connection.description}: {ready}, {used}"]
+    started = None if connection.world is None else parse_time(connection.world.started_at)
+    if started is not None:
+        parts.append(f"up for {human_age(time.time() - started)}")
+    return "; ".join(parts)

@@ -48,6 +48,7 @@ def up(
     """
     nodes = (2 if engine == "simulator" else 1) if nodes is None else nodes
     _check(nodes, gpus_per_node, engine)
+    _check_ports(gateway_port, api_port)
     folder = world_folder(world)
     if fresh:
         remove_state(folder)
@@ -71,6 +72,12 @@ def up(
         ) from error
     except StoreError as error:
         raise CliError(str(error), hints=(f"start empty:  outrider up --fresh{world_flag(folder.name)}",)) from error
+
+
+def _check_ports(gateway_port: int | None, api_port: int | None) -> None:
+    for option, port in (("--gateway-port", gateway_port), ("--api-port", api_port)):
+        if port is not None and not 0 <= port <= 65535:
+            raise CliError(f"{option} {port}: choose 1 to 65535, or 0 for any that is free", exit_code=Exit.USAGE)
 
 
 def _check(nodes: int, gpus_per_node: int, engine: str) -> None:

@@ -114,6 +114,10 @@ async def wait_until_ready(
                 exit_code=Exit.UNREACHABLE if sight.outage else Exit.TIMED_OUT,
                 hints=(f"see why:  outrider describe llmdeployment {name} --namespace {namespace}",),
             ) from None
+        except asyncio.CancelledError:
+            follow_up = f"outrider rollout status {name} --namespace {namespace}"
+            progress.done(f"no longer waiting; it goes on by itself. Follow it:  {follow_up}")
+            raise
         finally:
             ticker.cancel()
     raise AssertionError("follow() never ends")

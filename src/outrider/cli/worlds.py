@@ -94,7 +94,7 @@ def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = Fal
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "OUTRIDER_TRACEBACK": "1"},
         )
     try:
         return _when_up(folder, process, output, quiet=quiet)
