@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check lint format bench install clean generate
+.PHONY: help run test check lint format bench install clean generate kubernetes
 
 help:
 	@echo 'make run     see a model served, released and rolled back on this machine'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint    ruff, mypy, import-linter'
 	@echo 'make format  let ruff format the code'
 	@echo 'make bench   benchmarks; one of them with NAME=gateway'
+	@echo 'make kubernetes  build the control plane of `outrider up --kubernetes`, once per version (needs Go)'
 	@echo 'make generate  write the generated files again: CRDs, field reference'
 
 $(READY): pyproject.toml
@@ -36,12 +37,17 @@ format: $(READY)
 	$(BIN)/ruff check --fix src tests bench tools
 
 check: lint
-	$(BIN)/pytest -q -n 2 -m 'not e2e'
+	$(BIN)/pytest -q -n 2 -m 'not e2e and not kubernetes'
 
 test: lint
-	@$(PYTHON) tools/ensure_commands.py curl openssl
-	$(BIN)/pytest -q -n 2 -m 'not e2e'
+	@$(PYTHON) tools/ensure_commands.py curl openssl ip=iproute2
+	@$(PYTHON) tools/kubernetes/build.py --if-possible
+	$(BIN)/pytest -q -n 2 -m 'not e2e and not kubernetes'
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m kubernetes
 	$(BIN)/pytest -q -m e2e
+
+kubernetes:
+	@$(PYTHON) tools/kubernetes/build.py
 
 generate: $(READY)
 	$(BIN)/python -m outrider.api.crd

@@ -2,12 +2,14 @@
 
 It becomes one program with five names, laid out as in KUBEBUILDER_ASSETS:
 $XDG_CACHE_HOME/outrider/kubernetes/VERSION/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kubectl}.
+Beside them, in crds/gateway-api, lie the CustomResourceDefinitions of the Gateway API, which routes are written in.
 `--print` only prints the folder. The folder's name holds what the program is made of (Kubernetes' version and a digest
 of this folder's files), so that a program is never older than its source.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -20,6 +22,9 @@ FOLDER = Path(__file__).parent
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 BINARY = "kubernetes-control-plane"
 PROGRESS_SECONDS = 20.0
+GATEWAY_API = "v1.6.3"
+GATEWAY_API_SUM = "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc="
+"""What the module must be, as go.sum would say."""
 
 
 def kubernetes_version() -> str:
@@ -58,11 +63,23 @@ def build(folder: Path) -> None:
         run_with_progress(command)
         for program in PROGRAMS:
             (unfinished / program).symlink_to(BINARY)
+        add_gateway_api(unfinished / "crds" / "gateway-api")
         if folder.exists():  # somebody else was faster
             return
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def add_gateway_api(folder: Path) -> None:
+    """The standard channel of the Gateway API: every manifest of the module's folder, as published."""
+    command = ["go", "mod", "download", "-json", f"sigs.k8s.io/gateway-api@{GATEWAY_API}"]
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=FOLDER.parent).stdout)
+    if answer["Sum"] != GATEWAY_API_SUM:
+        sys.exit(f"the module sigs.k8s.io/gateway-api {GATEWAY_API} is not what it was: {answer['Sum']}")
+    folder.mkdir(parents=True)
+    for manifest in (Path(answer["Dir"]) / "config" / "crd" / "standard").glob("*.yaml"):
+        (folder / manifest.name).write_bytes(manifest.read_bytes())
 
 
 def run_with_progress(command: list[str]) -> None:
@@ -86,6 +103,9 @@ def run_with_progress(command: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the Kubernetes control plane for `outrider up --kubernetes`.")
     parser.add_argument("--print", action="store_true", help="print the folder of the programs, build nothing")
+    parser.add_argument(
+        "--if-possible", action="store_true", help="without Go do nothing, but in CI, where Kubernetes must be tested"
+    )
     arguments = parser.parse_args()
     folder = target()
     if arguments.print:
@@ -95,6 +115,8 @@ def main() -> None:
         print(f"Kubernetes {kubernetes_version()} is built: {folder}")
         return
     if shutil.which("go") is None:
+        if os.environ.get("KUBEBUILDER_ASSETS") or (arguments.if_possible and not os.environ.get("CI")):
+            return
         sys.exit(
             "Building Kubernetes needs Go (https://go.dev/dl/), and there is none on the PATH.\n"
             "Without Go: take ready binaries (etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl)\n"

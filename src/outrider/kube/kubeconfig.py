@@ -216,17 +216,27 @@ def write_kubeconfig(
     context: str = "outrider",
     namespace: str = "default",
     certificate_authority_data: str = "",
+    client_certificate_data: str = "",
+    client_key_data: str = "",
 ) -> None:
-    """Write a kubeconfig with one context: whole or not at all, and readable by its owner only."""
+    """Write a kubeconfig with one context: whole or not at all, and readable by its owner only.
+
+    The user is known by `token`, or by a client certificate with its key; all data is base64 of PEM.
+    """
     cluster = {"server": server}
     if certificate_authority_data:
         cluster["certificate-authority-data"] = certificate_authority_data
+    credentials = {
+        "token": token,
+        "client-certificate-data": client_certificate_data,
+        "client-key-data": client_key_data,
+    }
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": context,
         "clusters": [{"name": context, "cluster": cluster}],
-        "users": [{"name": context, "user": {"token": token} if token else {}}],
+        "users": [{"name": context, "user": {key: value for key, value in credentials.items() if value}}],
         "contexts": [{"name": context, "context": {"cluster": context, "user": context, "namespace": namespace}}],
     }
     write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
