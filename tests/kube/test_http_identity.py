@@ -71,7 +71,7 @@ def test_a_token_file_that_is_rotated(tmp_path: Path) -> None:
 
 
 def test_a_token_file_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(Unauthorized, match=r"the pod: Token file .*nowhere not found"):
+    with pytest.raises(Unauthorized, match=r"the pod: cannot read the token file .*nowhere: No such file"):
         ask(lambda url: ClusterConfig(server=url, token_file=tmp_path / "nowhere", source="the pod"))
 
 

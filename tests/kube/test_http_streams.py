@@ -72,7 +72,7 @@ async def stall(_request: web.Request) -> None:
 def talk(
     answer: Callable[[web.Request], Awaitable[Any]],
     story: Callable[[HttpApi, Server], Awaitable[Any]],
-    **options: float,
+    **options: Any,
 ) -> Server:
     async def run() -> Server:
         async with asyncio.timeout(DEADLINE * 2), serving(answer) as server:

@@ -1,51 +1,23 @@
-"""`Api` over HTTP: the same client for the local world and for a cluster.
-
-The only module that knows the client library. lightkube turns the configuration into TLS settings and authentication;
-the requests go through its HTTP client (httpx2) directly, because lightkube's own calls know no bookmarks, no
-inactivity timeout and no paging that survives an expired continue token, and decode into types of its own.
-"""
+"""`Api` over HTTP: the same client for the local world and for a cluster."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from copy import copy
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
-import httpx2
-import msgspec
-from lightkube.config.client_adapter import ConnectionParams  # noqa: TID251  (this is that module)
-from lightkube.config.kubeconfig import SingleConfig  # noqa: TID251
-from lightkube.config.models import Cluster, Context, User  # noqa: TID251
-from lightkube.core.exceptions import ConfigError  # noqa: TID251
-
-from outrider import __version__
 from outrider.kube import wire
-from outrider.kube.api import (
-    ApiError,
-    Expired,
-    Kind,
-    ListResult,
-    PatchType,
-    Propagation,
-    Unauthorized,
-    Unavailable,
-    WatchEvent,
-)
+from outrider.kube.api import Expired, Kind, ListResult, PatchType, Propagation, Unavailable, WatchEvent
 from outrider.kube.clock import Clock, SystemClock
-from outrider.kube.exec_plugin import ExecAuth, ExecCredentials
-from outrider.kube.kubeconfig import ClusterConfig, KubeconfigError
+from outrider.kube.kubeconfig import ClusterConfig
+from outrider.kube.metrics import ClientMetrics
 from outrider.kube.objects import POD
+from outrider.kube.transport import ATTEMPTS, REQUEST_TIMEOUT, Guard, Transport
 
 T = TypeVar("T")
 
 PAGE_SIZE = 500
 """Objects a page of a list: client-go's default."""
-ATTEMPTS = 4
-"""How often a request is sent that the server asks to repeat later."""
-LONGEST_RETRY_AFTER = 30.0
-"""Seconds. A server that asks for more is not waited for: the caller decides."""
 WATCH_INACTIVITY = 75.0
 """Seconds of silence after which a watch is taken for broken: bookmarks come about once a minute."""
 WATCH_OVERTIME = 5.0
@@ -70,16 +42,26 @@ class HttpApi:
         clock: Clock | None = None,
         watch_inactivity: float = WATCH_INACTIVITY,
         watch_overtime: float = WATCH_OVERTIME,
+        metrics: ClientMetrics | None = None,
     ) -> None:
         self.config = config
-        self._clock = clock or SystemClock()
-        self._client = _open_client(config, self._clock)
+        self._transport = Transport(config, clock or SystemClock(), metrics)
         self._watch_overtime = watch_overtime
-        self._stream_timeout = httpx2.Timeout(self._client.timeout.connect, read=watch_inactivity)
+        self._watch_inactivity = watch_inactivity
+        self._guard: Guard | None = None
+
+    def guarded(self, guard: Guard) -> "HttpApi":
+        """The same connection, whose writes `guard` may stop at the last moment, also when they are sent again.
+
+        It is called once a connection is there, just before the request's first byte is written. Close the original.
+        """
+        view = copy(self)
+        view._guard = guard  # noqa: SLF001  (it is one of us)
+        return view
 
     async def close(self) -> None:
         """Close all connections; watches that are open end."""
-        await self._client.aclose()
+        await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,7 +110,8 @@ class HttpApi:
             params["timeoutSeconds"] = str(max(1, round(timeout)))
         ends_at = None if timeout is None else asyncio.get_running_loop().time() + timeout + self._watch_overtime
         rest = b""
-        chunks = self._stream(wire.collection_path(kind, namespace), params, self._stream_timeout)
+        path = wire.collection_path(kind, namespace)
+        chunks = self._transport.stream(path, params, silence=self._watch_inactivity)
         try:
             while (chunk := await _next_chunk(chunks, ends_at)) is not None:
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -158,9 +141,8 @@ class HttpApi:
         numbers = {"sinceSeconds": since_seconds, "tailLines": tail_lines}
         params |= {option: str(number) for option, number in numbers.items() if number is not None}
         path = wire.object_path(POD, namespace, name, "log")
-        patience = None if follow else self._client.timeout.read  # a program may well say nothing for hours
-        timeout = httpx2.Timeout(self._client.timeout.connect, read=patience)
-        chunks = self._stream(path, params, timeout)
+        silence = None if follow else REQUEST_TIMEOUT.read  # a program may well say nothing for hours
+        chunks = self._transport.stream(path, params, silence=silence)
         try:
             async for chunk in chunks:
                 yield chunk
@@ -265,8 +247,6 @@ class HttpApi:
         """The body that the server answers to any request, such as `GET /version`. Raises `ApiError`s."""
         return await self._send(method, path, params=params, body=body, content_type=content_type)
 
-    # Sending
-
     async def _send(
         self,
         method: str,
@@ -278,64 +258,16 @@ class HttpApi:
         repeatable: bool = False,
         attempts: int = ATTEMPTS,
     ) -> bytes:
-        """The body of a good answer; what the server asks to repeat later is repeated, as far as that is safe."""
-        content = None if body is None else msgspec.json.encode(body)
-        headers = {} if body is None else {"Content-Type": content_type}
-        repeatable = repeatable or method == "GET"
-        while True:
-            attempts -= 1
-            try:
-                response = await self._client.request(method, path, params=params, content=content, headers=headers)
-            except httpx2.RemoteProtocolError as error:
-                # Most often a connection that the server closed just as it was used again.
-                if repeatable and attempts > 0:
-                    continue
-                raise self._unreachable(error) from error
-            except (httpx2.HTTPError, OSError) as error:
-                raise self._unreachable(error) from error
-            except ConfigError as error:
-                raise Unauthorized(f"{self.config.source}: {error}") from error
-            if response.is_success:
-                return response.content
-            refusal = self._refusal(response, response.content)
-            delay = _repeat_after(refusal, repeatable=repeatable)
-            if attempts <= 0 or delay is None:
-                raise refusal
-            await self._clock.sleep(delay)
-
-    async def _stream(
-        self, path: str, params: Mapping[str, str], timeout: httpx2.Timeout
-    ) -> AsyncGenerator[bytes, None]:
-        """The chunks of a good answer as they come. Closing the generator closes the connection."""
-        try:
-            async with self._client.stream("GET", path, params=params, timeout=timeout) as response:
-                if not response.is_success:
-                    raise self._refusal(response, await response.aread())
-                async for chunk in response.aiter_bytes():
-                    yield chunk
-        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
-            raise self._unreachable(error) from error
-        except ConfigError as error:
-            raise Unauthorized(f"{self.config.source}: {error}") from error
-
-    def _refusal(self, response: httpx2.Response, content: bytes) -> ApiError:
-        error = wire.decode_error(response.status_code, content, response.headers.get("Retry-After"))
-        if isinstance(error, Unauthorized):
-            error.message = f"{self.config.server} refused the credentials of {self.config.source}: {error.message}"
-            error.args = (error.message,)
-        return error
-
-    def _unreachable(self, error: Exception) -> Unavailable:
-        """What a failed connection means, in words that name the server and say what to do."""
-        local = _is_loopback(self.config.server)
-        hint = "is it running? `outrider up` starts a local world" if local else "check the network, VPN and proxy"
-        cause = str(error) or type(error).__name__
-        if isinstance(error, httpx2.TimeoutException):
-            cause = f"no answer in time ({type(error).__name__})"
-        if "CERTIFICATE" in cause.upper():
-            hint = "check certificate-authority and tls-server-name of the cluster"
-        origin = f" (from {self.config.source})" if self.config.source else ""
-        return Unavailable(f"cannot reach the API server {self.config.server}{origin}: {cause}; {hint}")
+        return await self._transport.send(
+            method,
+            path,
+            params=params,
+            body=body,
+            content_type=content_type,
+            repeatable=repeatable,
+            attempts=attempts,
+            guard=None if method == "GET" else self._guard,
+        )
 
 
 async def _next_chunk(chunks: AsyncGenerator[bytes, None], ends_at: float | None) -> bytes | None:
@@ -345,81 +277,3 @@ async def _next_chunk(chunks: AsyncGenerator[bytes, None], ends_at: float | None
             return await anext(chunks, None)
     except TimeoutError:
         return None
-
-
-def _repeat_after(refusal: ApiError, *, repeatable: bool) -> float | None:
-    """Seconds after which to send a refused request again; None if it should not be.
-
-    429 is said before a request is looked at, so that any may be repeated. After 5xx it may have been carried out.
-    """
-    delay = refusal.retry_after
-    if delay is None or delay > LONGEST_RETRY_AFTER:
-        return None
-    return delay if refusal.status == 429 or (refusal.status >= 500 and repeatable) else None
-
-
-# Connecting
-
-
-def _open_client(config: ClusterConfig, clock: Clock) -> httpx2.AsyncClient:
-    """The HTTP client for a cluster. Raises `KubeconfigError` for certificates that cannot be loaded."""
-    loopback = _is_loopback(config.server)
-    # As in Go, and so kubectl, no proxy of the environment comes between this machine and itself.
-    parameters = ConnectionParams(
-        timeout=httpx2.Timeout(60.0, connect=10.0), trust_env=not loopback, proxy=config.proxy_url or None
-    )
-    try:
-        settings = parameters.httpx_params(_library_config(config))
-    except (OSError, ValueError, ssl.SSLError) as error:
-        raise KubeconfigError(
-            f"{config.source}: cannot load the certificates of the cluster or user: {error}"
-        ) from error
-    if config.exec is not None:
-        settings["auth"] = ExecAuth(ExecCredentials(config, config.exec, clock), settings["verify"])
-    client = httpx2.AsyncClient(
-        **settings,
-        headers={"User-Agent": f"outrider/{__version__}", "Accept": "application/json"},
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),  # each watch holds a connection
-    )
-    if config.tls_server_name:
-        client.event_hooks["request"] = [_use_server_name(config.tls_server_name)]
-    return client
-
-
-def _library_config(config: ClusterConfig) -> SingleConfig:
-    def text(path: Path | None) -> str | None:
-        return str(path) if path is not None else None
-
-    return SingleConfig(
-        context_name=config.context,
-        context=Context(cluster="", namespace=config.namespace or None),
-        cluster=Cluster(
-            server=config.server,
-            certificate_auth=text(config.certificate_authority),
-            certificate_auth_data=config.certificate_authority_data or None,
-            # Loading the system's certificates takes longer than most requests; without TLS nobody reads them.
-            insecure=config.insecure_skip_tls_verify or config.server.startswith("http://"),
-        ),
-        user=User(
-            username=config.username or None,
-            password=config.password or None,
-            token=config.token or None,
-            token_file=text(config.token_file),
-            client_cert=text(config.client_certificate),
-            client_cert_data=config.client_certificate_data or None,
-            client_key=text(config.client_key),
-            client_key_data=config.client_key_data or None,
-        ),
-    )
-
-
-def _is_loopback(server: str) -> bool:
-    host = urlsplit(server).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _use_server_name(name: str) -> Callable[[httpx2.Request], Awaitable[None]]:
-    async def hook(request: httpx2.Request) -> None:
-        request.extensions["sni_hostname"] = name
-
-    return hook

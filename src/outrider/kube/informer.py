@@ -21,10 +21,21 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 
-from outrider.kube.api import Api, ApiError, EventType, Expired, Kind, ListResult, NotFound, Undecodable, WatchEvent
+from outrider.kube.api import (
+    Api,
+    ApiError,
+    EventType,
+    Expired,
+    Kind,
+    ListResult,
+    NotFound,
+    Unavailable,
+    Undecodable,
+    WatchEvent,
+)
 from outrider.kube.cache import Cache, IndexFunction
 from outrider.kube.clock import Clock
-from outrider.kube.metadata import is_older, metadata_of, same_version
+from outrider.kube.metadata import is_older, metadata_of, raw_identity, same_version
 from outrider.kube.waiting import closing, first_to_end, within
 
 T = TypeVar("T")
@@ -44,6 +55,8 @@ SHORTEST_WATCH = 1.0
 """Seconds. A watch that ends sooner and brought nothing is a failure, or we would connect in a tight loop."""
 BACKOFF_FIRST, BACKOFF_MAX = 0.8, 30.0
 """Seconds between attempts, doubling, up to twice as long by jitter: client-go's reflector."""
+UNREACHABLE_BACKOFF_MAX = 5.0
+"""Seconds, likewise, while the server cannot be reached: asking costs little, and it may be back any moment."""
 ABSENT_KIND_RETRY = 60.0
 """Seconds until a kind that the cluster does not have is looked for again."""
 FAILURES_BEFORE_RELIST = 3
@@ -202,7 +215,8 @@ class Informer(Generic[T]):
             self._must_list = True
         self.last_error = f"{type(error).__name__}: {error}"
         log.warning("cannot list or watch", kind=self.kind.kind, error=self.last_error, failures=failures)
-        delay = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(failures - 1, 10)) * (1 + self._rng.random())
+        limit = UNREACHABLE_BACKOFF_MAX if isinstance(error, Unavailable) else BACKOFF_MAX
+        delay = min(limit, BACKOFF_FIRST * 2.0 ** min(failures - 1, 10)) * (1 + self._rng.random())
         delay = max(delay, getattr(error, "retry_after", None) or 0.0)
         await self._clock.sleep(delay)
 
@@ -252,7 +266,7 @@ class Informer(Generic[T]):
         self.undecodable.clear()
         objects = {}
         for item in raw.items:
-            key, _ = _identity(item)
+            key, _ = raw_identity(item)
             objects[key] = self._decode(key, item)
         return objects, raw.resource_version
 
@@ -311,7 +325,7 @@ class Informer(Generic[T]):
     def _take_change(self, event: WatchEvent[Any]) -> None:
         obj = event.object
         if self._one_by_one:
-            key, version = _identity(obj)
+            key, version = raw_identity(obj)
             obj = self._decode(key, obj) if event.type != "DELETED" else None
         else:
             metadata = metadata_of(obj)
@@ -387,13 +401,6 @@ def _guard(handler: Callable[..., None], *arguments: Any) -> None:
         handler(*arguments)
     except Exception:
         log.exception("a handler of an informer failed", handler=getattr(handler, "__qualname__", repr(handler)))
-
-
-def _identity(raw: Mapping[str, Any]) -> tuple[str, str]:
-    """Key and resource version of an object as decoded JSON, of which nothing else need be sound."""
-    metadata = raw.get("metadata") or {}
-    namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
-    return (f"{namespace}/{name}" if namespace else name), str(metadata.get("resourceVersion") or "")
 
 
 def _history_lost(error: Exception) -> bool:

@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import yaml
@@ -40,6 +40,17 @@ class ExecPlugin(msgspec.Struct, frozen=True, rename="camel"):
     env: tuple[EnvironmentVariable, ...] | None = None
     install_hint: str = ""
     provide_cluster_info: bool = False
+    interactive_mode: Literal["Never", "IfAvailable", "Always"] = "IfAvailable"
+    """Whether the plugin may, or must, speak with the person at the terminal."""
+
+
+class _Extension(msgspec.Struct, frozen=True):
+    name: str = ""
+    extension: Any = None
+
+
+EXEC_EXTENSION = "client.authentication.k8s.io/exec"
+"""Name of the cluster's extension whose content a plugin is told."""
 
 
 class _Cluster(msgspec.Struct, frozen=True, rename="kebab"):
@@ -49,6 +60,7 @@ class _Cluster(msgspec.Struct, frozen=True, rename="kebab"):
     insecure_skip_tls_verify: bool = False
     tls_server_name: str = ""
     proxy_url: str = ""
+    extensions: tuple[_Extension, ...] = ()
 
 
 class _User(msgspec.Struct, frozen=True, rename="kebab"):
@@ -62,6 +74,10 @@ class _User(msgspec.Struct, frozen=True, rename="kebab"):
     password: str = ""
     exec: ExecPlugin | None = None
     auth_provider: dict[str, Any] | None = None
+    as_: str = msgspec.field(name="as", default="")
+    as_uid: str = ""
+    as_groups: tuple[str, ...] = ()
+    as_user_extra: dict[str, tuple[str, ...]] = {}
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -117,6 +133,10 @@ class ClusterConfig:
     username: str = ""
     password: str = field(default="", repr=False)
     exec: ExecPlugin | None = None
+    exec_config: Any = None
+    """What the cluster has to tell the plugin."""
+    impersonation: tuple[tuple[str, str], ...] = ()
+    """Headers that ask the server to act in somebody else's name (`as`, `as-groups` ...)."""
 
 
 @dataclass(frozen=True)
@@ -312,7 +332,17 @@ def _combine(
         username=user.username,
         password=user.password,
         exec=_located(user.exec, identity.file),
+        exec_config=next((one.extension for one in cluster.extensions if one.name == EXEC_EXTENSION), None),
+        impersonation=_impersonation(user),
     )
+
+
+def _impersonation(user: _User) -> tuple[tuple[str, str], ...]:
+    headers = [("Impersonate-User", user.as_), ("Impersonate-Uid", user.as_uid)]
+    headers += [("Impersonate-Group", group) for group in user.as_groups]
+    for key, values in user.as_user_extra.items():
+        headers += [(f"Impersonate-Extra-{quote(key, safe='')}", value) for value in values]
+    return tuple((name, value) for name, value in headers if value)
 
 
 def _located(plugin: ExecPlugin | None, file: Path) -> ExecPlugin | None:

@@ -1,5 +1,6 @@
 """An object's metadata and the order of its versions, whatever type the object was decoded into."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +17,13 @@ def metadata_of(obj: Any) -> ObjectMeta:
         return msgspec.convert(obj.get("metadata") or {}, ObjectMeta)
     metadata: ObjectMeta = obj.metadata
     return metadata
+
+
+def raw_identity(raw: Mapping[str, Any]) -> tuple[str, str]:
+    """Key and resource version of an object as decoded JSON, of which nothing else need be sound."""
+    metadata = raw.get("metadata") or {}
+    namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+    return (f"{namespace}/{name}" if namespace else name), str(metadata.get("resourceVersion") or "")
 
 
 def split_key(key: str) -> tuple[str, str]:

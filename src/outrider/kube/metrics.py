@@ -1,6 +1,7 @@
 """Metrics of the controller runtime, under controller-runtime's names, so that existing dashboards and alerts work.
 
-Names, labels and buckets: controller-runtime v0.24, `pkg/internal/controller/metrics` and `pkg/metrics/workqueue.go`.
+Names, labels and buckets: controller-runtime v0.24, `pkg/internal/controller/metrics`, `pkg/metrics/workqueue.go`,
+`pkg/metrics/leaderelection.go`, and component-base's `metrics/prometheus/restclient` for the client.
 Make one `RuntimeMetrics` per registry and hand it to every controller.
 """
 
@@ -76,3 +77,30 @@ class RuntimeMetrics:
         self.cache_objects = gauge("outrider_informer_objects", "Objects in the cache.", "kind")
         self.undecodable = gauge("outrider_informer_undecodable_objects", "Objects that could not be read.", "kind")
         self.events_dropped = counter("outrider_events_dropped_total", "Events that were not recorded.", "reason")
+
+
+_REQUEST_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+
+
+class ClientMetrics:
+    """What requests to the API server come to."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "rest_client_requests_total",
+            "Requests to the API server, by answer; <error> is none.",
+            ("code", "method", "host"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "rest_client_request_duration_seconds",
+            "From the request to the head of its answer.",
+            ("verb", "host"),
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+
+    def answered(self, method: str, host: str, code: str, seconds: float) -> None:
+        """Note one request; `code` is the HTTP status, or `<error>` where none came."""
+        self._requests.labels(code, method, host).inc()
+        self._seconds.labels(method, host).observe(seconds)
