@@ -57,6 +57,7 @@ HONOURED: dict[str, tuple[Any, Answer, Any]] = {
     "serving.maxSequenceLength": (4096, lambda s: s.serving.max_sequence_length, 4096),
     "serving.maxConcurrency": (100, lambda s: s.serving.max_concurrency, 100),
     "runtime.env": ([{"name": "A", "value": "1"}], lambda s: s.pod.env, ({"name": "A", "value": "1"},)),
+    "scheduling.priorityClassName": ("urgent", lambda s: s.scheduling.priority_class_name, "urgent"),
     "template.metadata.labels": (LABELS, lambda s: s.pod.labels, LABELS),
     "template.metadata.annotations": (LABELS, lambda s: s.pod.annotations, LABELS),
     "containers": ([{"name": "p", "image": "i"}], lambda s: s.pod.sidecars, ({"name": "p", "image": "i"},)),

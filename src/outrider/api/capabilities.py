@@ -68,7 +68,7 @@ NOT_ACTED_ON: dict[str, str] = {
     "spec.cache": "the engine decides what it caches",
     "spec.security.networkPolicy": "no NetworkPolicy is written yet",
     "spec.debugging": "nothing is switched on for debugging",
-    "spec.priority": "no PriorityClass is set yet",
+    "spec.priority": "a word, and no PriorityClass: name one in spec.scheduling.priorityClassName",
 }
 
 

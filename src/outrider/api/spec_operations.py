@@ -84,6 +84,8 @@ class SloPolicy(msgspec.Struct, frozen=True, rename="camel"):
 class Scheduling(msgspec.Struct, frozen=True, rename="camel"):
     scheduler: str = ""
     """The scheduler of *requests* (endpoint picker), for example `llm-d-inference-scheduler`; never one of pods."""
+    priority_class_name: str = ""
+    """PriorityClass of the pods: what may push out what when GPUs are short. It has to exist."""
     slo_policy: SloPolicy = SloPolicy()
     node_selector: dict[str, str] = {}
     tolerations: tuple[AnyObject, ...] = ()

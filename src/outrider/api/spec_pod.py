@@ -55,11 +55,13 @@ class NetworkPolicy(msgspec.Struct, frozen=True, rename="camel"):
 
 class Security(msgspec.Struct, frozen=True, rename="camel"):
     """Without a word here pods get what every engine image can live with: no privilege escalation, no capabilities,
-    the runtime's seccomp profile. `enabled: true` adds user 1000 and group 2000, as the SRE guide's book does.
+    the runtime's seccomp profile; and the user `vllm` of vLLM's own image. `enabled: true` sets user 1000 and group
+    2000 for the whole pod, as the SRE guide's book does.
     """
 
     enabled: bool | None = None
-    """True: also run as an ordinary user. False: leave everything to the image and the cluster."""
+    """True: the whole pod runs as an ordinary user. False: leave everything to the image and the cluster, as OpenShift
+    wants it, which assigns users itself."""
     run_as_non_root: bool | None = None
     run_as_user: UserId | None = None
     run_as_group: UserId | None = None

@@ -128,3 +128,23 @@ def test_later_variables_refer_to_earlier_ones_and_win_over_env_from() -> None:
         "BOTH": "fast-4-$(LATER)",
         "LATER": "x",
     }
+
+
+def test_what_points_into_an_empty_dir_is_left_to_the_process() -> None:
+    """A process has no mounts: a cache that a pod keeps in an emptyDir is not a folder of this machine."""
+    variables = [
+        {"name": "HOME", "value": "/cache"},
+        {"name": "HF_HOME", "value": "/cache/huggingface"},
+        {"name": "ELSEWHERE", "value": "/cached"},
+        {"name": "CLAIMED", "value": "/claim/x"},
+    ]
+    mounts = [{"name": "cache", "mountPath": "/cache/"}, {"name": "claim", "mountPath": "/claim"}]
+    volumes = [{"name": "cache", "emptyDir": {}}, {"name": "claim", "persistentVolumeClaim": {"claimName": "c"}}]
+    pod = {"metadata": {"name": "llama-0"}, "spec": {"volumes": volumes}}
+
+    async def found() -> dict[str, str]:
+        async with Store.opened(SystemClock()) as store:
+            container = {"name": "main", "env": variables, "volumeMounts": mounts}
+            return await Environment(StoreApi(store), pod, FACTS).of(container)
+
+    assert asyncio.run(found()) == {"ELSEWHERE": "/cached", "CLAIMED": "/claim/x"}

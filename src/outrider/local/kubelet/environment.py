@@ -58,7 +58,19 @@ class Environment:
                 value = expand(str(entry.get("value") or ""), variables)
             if value is not None:
                 variables[entry["name"]] = value
-        return variables
+        folders = self._empty_folders(container)
+        return {name: value for name, value in variables.items() if not f"{value}/".startswith(folders)}
+
+    def _empty_folders(self, container: Mapping[str, Any]) -> tuple[str, ...]:
+        """Where the container's emptyDirs are mounted. A local process has no mounts: a variable that points into one,
+        such as `HOME` or the place of a cache, is left out, and the process's own home folder stands for it.
+        """
+        empty = {volume["name"] for volume in self._pod["spec"].get("volumes") or () if "emptyDir" in volume}
+        return tuple(
+            f"{str(mount['mountPath']).rstrip('/')}/"
+            for mount in container.get("volumeMounts") or ()
+            if mount["name"] in empty
+        )
 
     async def _all_of(self, source: Mapping[str, Any]) -> dict[str, str]:
         if reference := source.get("configMapRef"):

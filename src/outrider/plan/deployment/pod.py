@@ -4,15 +4,13 @@ Numbers: llm-d's recipes for vLLM (guides/recipes/modelserver: probes, preStop 1
 both + 15 s); the start-up budget from the size of the weights (`spec.start_seconds`).
 """
 
-from typing import Any
-
 from outrider.api import labels
-from outrider.api.model_uri import ModelUri
 from outrider.api.modelrevision import ModelRevisionSpec
 from outrider.api.names import label_value
 from outrider.api.spec import ENGINE_CONTAINER, LLMDeploymentSpec, PodSettings
-from outrider.plan.deployment.engine import MODEL_PATH
+from outrider.plan.deployment.security import container_context, pod_context
 from outrider.plan.deployment.snapshot import PlanConfig
+from outrider.plan.deployment.volumes import Body, Storage, storage, without_empty
 
 GRACE_MARGIN_SECONDS = 15
 """What the engine's processes get to end in, after the requests in flight have ended."""
@@ -24,31 +22,30 @@ TOKEN_SECRET = "llm-d-hf-token"  # noqa: S105 - the name of the Secret in llm-d'
 TOKEN_KEY = "HF_TOKEN"  # noqa: S105 - the name of a key
 GPU_TOLERATION = {"key": labels.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
 
-Body = dict[str, Any]
-
 
 def pod_template(name: str, spec: LLMDeploymentSpec, revision: ModelRevisionSpec, config: PlanConfig) -> Body:
     pod = spec.pod
-    volumes, mounts = _volumes(spec, pod, revision)
+    stored = storage(spec, revision)
     return {
         "metadata": {
             "labels": pod.labels | pod_labels(name, revision),
             "annotations": dict(pod.annotations),
         },
-        "spec": _without_empty(
+        "spec": without_empty(
             {
                 # Else a Service named `vllm` would put VLLM_PORT=tcp://... into the environment, which breaks vLLM.
                 "enableServiceLinks": False,
                 "readinessGates": [{"conditionType": labels.ANSWERS_REQUESTS}],
                 "terminationGracePeriodSeconds": config.drain_seconds + config.shutdown_seconds + GRACE_MARGIN_SECONDS,
-                "securityContext": pod.pod_security_context,
+                "securityContext": pod_context(spec, revision),
                 "imagePullSecrets": list(pod.image_pull_secrets),
+                "priorityClassName": spec.scheduling.priority_class_name,
                 "nodeSelector": dict(pod.node_selector),
                 "tolerations": _tolerations(spec, pod),
                 "affinity": pod.affinity,
                 "topologySpreadConstraints": _spread(name),
-                "containers": [_engine(spec, pod, revision, config, mounts), *pod.sidecars],
-                "volumes": volumes,
+                "containers": [_engine(spec, pod, revision, config, stored), *pod.sidecars],
+                "volumes": list(stored.volumes),
             }
         ),
     }
@@ -69,9 +66,9 @@ def pod_labels(name: str, revision: ModelRevisionSpec) -> dict[str, str]:
 
 
 def _engine(
-    spec: LLMDeploymentSpec, pod: PodSettings, revision: ModelRevisionSpec, config: PlanConfig, mounts: list[Body]
+    spec: LLMDeploymentSpec, pod: PodSettings, revision: ModelRevisionSpec, config: PlanConfig, stored: Storage
 ) -> Body:
-    return _without_empty(
+    return without_empty(
         {
             "name": ENGINE_CONTAINER,
             "image": revision.image,
@@ -83,27 +80,28 @@ def _engine(
                 f"--shutdown-timeout={config.shutdown_seconds}",
                 f"--disable-access-log-for-endpoints={QUIET_ENDPOINTS}",
             ],
-            "env": _environment(pod),
+            "env": _environment(pod, stored),
             "ports": [{"name": labels.HTTP_PORT_NAME, "containerPort": labels.HTTP_PORT, "protocol": "TCP"}],
             "startupProbe": _startup_probe(spec, pod),
             "readinessProbe": _with_wishes(_probe("/v1/models", 5, 2, 3), pod.readiness_probe),
             "livenessProbe": _with_wishes(_probe("/health", 10, 5, 3), pod.liveness_probe),
             # The pod leaves the endpoints when its deletion begins; requests that were on their way still arrive.
             "lifecycle": {"preStop": {"sleep": {"seconds": config.drain_seconds}}} if config.drain_seconds else {},
-            "resources": _without_empty(spec.resources.manifest()),
-            "securityContext": pod.container_security_context,
-            "volumeMounts": mounts,
+            "resources": without_empty(spec.resources.manifest()),
+            "securityContext": container_context(spec, revision),
+            "volumeMounts": list(stored.mounts),
         }
     )
 
 
-def _environment(pod: PodSettings) -> list[Body]:
+def _environment(pod: PodSettings, stored: Storage) -> list[Body]:
     """Ours first, since `$(POD_IP)` in arguments needs it; what the user sets under the same name replaces ours."""
-    ours = [
+    ours: list[Body] = [
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         {"name": TOKEN_KEY, "valueFrom": {"secretKeyRef": {"name": TOKEN_SECRET, "key": TOKEN_KEY, "optional": True}}},
+        *({"name": name, "value": value} for name, value in stored.environment.items()),
     ]
     theirs = {str(entry.get("name")): dict(entry) for entry in pod.env}
     return [entry for entry in ours if entry["name"] not in theirs] + list(theirs.values())
@@ -140,56 +138,17 @@ def _tolerations(spec: LLMDeploymentSpec, pod: PodSettings) -> list[Body]:
 
 
 def _spread(name: str) -> list[Body]:
-    """Replicas on different nodes where that is possible, so that one node's fault is not the whole service's."""
+    """Replicas on different nodes where that is possible, so that one node's fault is not the whole service's.
+
+    Counted for each template of its own (`pod-template-hash`): else a rolling update would place its new pods by where
+    the old ones are, and be left uneven once those have gone.
+    """
     return [
         {
             "maxSkew": 1,
             "topologyKey": "kubernetes.io/hostname",
             "whenUnsatisfiable": "ScheduleAnyway",
             "labelSelector": {"matchLabels": {labels.DEPLOYMENT: label_value(name)}},
+            "matchLabelKeys": ["pod-template-hash"],
         }
     ]
-
-
-def _volumes(spec: LLMDeploymentSpec, pod: PodSettings, revision: ModelRevisionSpec) -> tuple[list[Body], list[Body]]:
-    """(volumes, mounts): the user's, the model's where it comes in a volume, and shared memory between GPUs."""
-    volumes = [dict(volume) for volume in pod.volumes]
-    mounts = [dict(mount) for mount in pod.volume_mounts]
-    source = _model_volume(revision)
-    if source:
-        volumes.append({"name": "model", **source})
-        mounts.append({"name": "model", "mountPath": MODEL_PATH, "readOnly": True})
-    if pod.shared_memory and not any(mount.get("mountPath") == "/dev/shm" for mount in mounts):  # noqa: S108 - a mount path
-        volumes.append(
-            {"name": "shm", "emptyDir": _without_empty({"medium": "Memory", "sizeLimit": _shared_memory(spec)})}
-        )
-        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - a mount path
-    return volumes, mounts
-
-
-def _shared_memory(spec: LLMDeploymentSpec) -> str:
-    """Half of the pod's memory at most, and 20Gi as llm-d's recipe: it counts against the container's limit."""
-    limit = spec.resources.limits.get("memory") or spec.resources.requests.get("memory")
-    half = limit.whole // 2 if limit is not None else 20 * 2**30
-    return f"{min(half, 20 * 2**30) // 2**20}Mi"
-
-
-def _model_volume(revision: ModelRevisionSpec) -> Body:
-    """A model in a volume: an OCI artifact as an image volume (Kubernetes 1.33), or somebody's claim."""
-    uri = ModelUri.parse(revision.model_uri)
-    if uri.scheme == "oci":
-        return {"image": {"reference": _oci_reference(uri, revision.version), "pullPolicy": "IfNotPresent"}}
-    if uri.scheme == "pvc":
-        claim, _, _ = uri.location.partition("/")
-        return {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
-    return {}
-
-
-def _oci_reference(uri: ModelUri, version: str) -> str:
-    """The tag or digest of the URI; else the version is the tag."""
-    tag = uri.revision or version
-    return f"{uri.location}{'@' if tag.startswith('sha256:') else ':'}{tag}"
-
-
-def _without_empty(body: Body) -> Body:
-    return {key: value for key, value in body.items() if value not in ({}, [], None, "")}

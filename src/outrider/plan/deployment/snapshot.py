@@ -115,7 +115,12 @@ class PlanConfig(msgspec.Struct, frozen=True):
     base_url: str = ""
     """With it `status.url` is `BASE_URL/NAMESPACE/SERVICE`: the address that people outside can use."""
     drain_seconds: int = 15
-    """How long a pod that leaves the endpoints still takes requests that were on their way (llm-d's preStop value)."""
+    """How long a pod that leaves the endpoints still takes requests that were on their way.
+
+    Proxies learn of it late: Traefik 3.7 takes over changes every 2 s (`providersThrottleDuration`). Of 3,000 requests
+    through it 259 failed in a rolling restart without a delay, and none with 3 s. 15 s is llm-d's preStop value, and
+    leaves room for a proxy under load.
+    """
     shutdown_seconds: int = 45
     """`--shutdown-timeout` of the engine: how long requests in flight may take to end (llm-d's value)."""
     probe_freshness: float = 60.0
