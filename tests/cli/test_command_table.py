@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from outrider.cli import main
-from outrider.cli.commands import SECTIONS, SUBCOMMANDS, Command, top_level_help
+from outrider.cli.commands import PASSED_ON, SECTIONS, SUBCOMMANDS, Command, top_level_help
 from outrider.cli.errors import Exit
 from outrider.cli.main import run
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = [command for section in SECTIONS for command in section.commands if command.target] + list(SUBCOMMANDS)
+OURS = [command for section in SECTIONS for command in section.commands if command.target not in ("", PASSED_ON)]
+COMMANDS = OURS + list(SUBCOMMANDS)
 
 
 def _title(command: Command) -> str:

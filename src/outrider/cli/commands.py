@@ -12,6 +12,10 @@ class Command(NamedTuple):
     """Name of the command group, as in `outrider rollout status`."""
 
 
+PASSED_ON = "outrider.cli.kubectl:kubectl"
+"""The command whose arguments are not ours to read, not even --help."""
+
+
 class Section(NamedTuple):
     title: str
     commands: tuple[Command, ...]
@@ -23,6 +27,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             Command("demo", "outrider.cli.demo.command:demo", "See a model served, released and rolled back."),
             Command("up", "outrider.cli.up:up", "Run a local world: a small cluster whose pods are local processes."),
+            Command("kubectl", PASSED_ON, "Run kubectl on the local world (up --kubernetes)."),
             Command("down", "outrider.cli.down:down", "End the local world and every process in it."),
         ),
     ),

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.progress import Progress
-from outrider.cli.worlds import remove_state, world_folder
+from outrider.cli.worlds import end_leftovers, remove_state, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, running_worlds
 
 _POLL_SECONDS = 0.05
@@ -38,7 +38,7 @@ def down(
     limit = seconds(timeout, "--timeout")
     folder = world_folder(world) if world is not None else _the_running_one()
     stopped = stop_world(folder, limit)
-    left = _end_leftovers(folder)
+    left = end_leftovers(folder)
     if stopped is None and not left and not forget:
         print(f"the local world {folder.name!r} is not running")
         return Exit.OK
@@ -91,11 +91,3 @@ def stop_world(folder: WorldFolder, limit: float, *, quiet: bool = False) -> flo
             progress.show("ending pods")
             time.sleep(_POLL_SECONDS)
         return progress.elapsed
-
-
-def _end_leftovers(folder: WorldFolder) -> int:
-    if not folder.pods.is_dir():
-        return 0
-    from outrider.local.kubelet import end_all_containers
-
-    return end_all_containers(folder.pods)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from outrider.cli.commands import SECTIONS, SUBCOMMANDS, top_level_help
+from outrider.cli.commands import PASSED_ON, SECTIONS, SUBCOMMANDS, top_level_help
 from outrider.cli.errors import CliError, Exit, as_cli_error
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def build_app() -> "App":
     groups: dict[str, App] = {}
     for section in SECTIONS:
         for command in section.commands:
+            if command.target == PASSED_ON:
+                continue
             if command.target:
                 # Without `help` here: the command's own text says more than its summary.
                 app.command(command.target, name=command.name)
@@ -51,6 +53,10 @@ def run(arguments: Sequence[str]) -> int:
     from outrider.kube.api import ApiError
 
     try:
+        if arguments[0] == "kubectl":
+            from outrider.cli.kubectl import kubectl
+
+            return kubectl(*arguments[1:])
         code = build_app()(list(arguments), exit_on_error=True)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else (Exit.OK if stop.code is None else Exit.USAGE)

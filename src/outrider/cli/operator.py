@@ -4,7 +4,7 @@ from outrider.controllers.operator import GatewayConfig, Operator, OperatorConfi
 from outrider.controllers.published import publish
 from outrider.kube.api import Api
 from outrider.kube.clock import SystemClock
-from outrider.local.world import GATEWAY_NAME, SYSTEM_NAMESPACE
+from outrider.local.settings import GATEWAY_NAME, SYSTEM_NAMESPACE
 
 _PROBE_SECONDS = 5.0
 _DRAIN_SECONDS = 2

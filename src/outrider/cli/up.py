@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import sys
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -11,12 +12,18 @@ from outrider.cli.errors import CliError, Exit
 from outrider.cli.worlds import print_banner, remove_state, start_detached, world_flag, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInUse
 
+if TYPE_CHECKING:
+    from outrider.local.settings import Running, WorldSettings
+
+    RunWorld = Callable[[asyncio.Event, Callable[[Running], None]], Awaitable[None]]
+
 
 def up(
     *,
     nodes: int | None = None,
     gpus_per_node: int = 8,
     engine: Literal["simulator", "vllm"] = "simulator",
+    kubernetes: Annotated[bool, Parameter(negative="")] = False,
     fresh: Annotated[bool, Parameter(negative="")] = False,
     detach: Annotated[bool, Parameter(alias="-d", negative="")] = False,
     world: str = DEFAULT_WORLD,
@@ -35,6 +42,9 @@ def up(
         Simulated GPUs of each node.
     engine
         simulator: model servers that speak vLLM's API and need no GPU. vllm: the `vllm serve` on this machine's PATH.
+    kubernetes
+        Put a real Kubernetes control plane (`make kubernetes`) under the same pods, in a network of its own, so that
+        kubectl works. Linux only. Without it a small store stands in for Kubernetes.
     fresh
         Forget what an earlier run kept, and start empty.
     detach
@@ -44,7 +54,7 @@ def up(
     gateway_port
         Port of the HTTP gateway. Default: 8080 if it is free, else any.
     api_port
-        Port of the Kubernetes-style API. Default: 7070 if it is free, else any.
+        Port of the Kubernetes-style API. Default: 7070 (with --kubernetes 6443) if it is free, else any.
     """
     nodes = (2 if engine == "simulator" else 1) if nodes is None else nodes
     _check(nodes, gpus_per_node, engine)
@@ -53,15 +63,21 @@ def up(
     if fresh:
         remove_state(folder)
     if detach:
-        return _detached(folder, nodes, gpus_per_node, engine, gateway_port, api_port)
-    from outrider.local.store import StoreError
-    from outrider.local.world import PortTaken, WorldSettings
+        return _detached(folder, nodes, gpus_per_node, engine, gateway_port, api_port, kubernetes=kubernetes)
+    from outrider.local.settings import WorldSettings
 
     settings = WorldSettings(
         nodes=nodes, gpus_per_node=gpus_per_node, engine=engine, gateway_port=gateway_port, api_port=api_port
     )
+    return _in_foreground(folder, settings, kubernetes=kubernetes)
+
+
+def _in_foreground(folder: WorldFolder, settings: "WorldSettings", *, kubernetes: bool) -> int:
+    from outrider.local.parts import PortTaken
+    from outrider.local.store import StoreError
+
     try:
-        return asyncio.run(_run(folder, settings))
+        return _run_on_kubernetes(folder, settings) if kubernetes else _run_on_store(folder, settings)
     except WorldInUse as error:
         raise CliError(
             str(error), exit_code=Exit.CONFLICT, hints=(f"end it:  outrider down{world_flag(folder.name)}",)
@@ -93,12 +109,37 @@ def _check(nodes: int, gpus_per_node: int, engine: str) -> None:
         )
 
 
-async def _run(folder: WorldFolder, settings: "object") -> int:
+def _run_on_store(folder: WorldFolder, settings: "WorldSettings") -> int:
     from outrider.cli.operator import local_operator
-    from outrider.kube.log import configure_logging
-    from outrider.local.world import Running, World, WorldSettings
+    from outrider.local.world import World
 
-    assert isinstance(settings, WorldSettings)
+    world = World(folder, settings, companions=(local_operator,))
+    return asyncio.run(_run(folder, world.run))
+
+
+def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings") -> int:
+    from outrider.cli.operator import local_operator
+    from outrider.local.controlplane.namespace import NamespaceUnavailable
+    from outrider.local.controlplane.plane import ControlPlaneFailed
+    from outrider.local.controlplane.programs import ProgramsMissing, find_programs
+    from outrider.local.kubernetes_world import KubernetesWorld
+
+    try:
+        world = KubernetesWorld(folder, settings, find_programs(), companions=(local_operator,))
+        with world.entered():
+            return asyncio.run(_run(folder, world.run))
+    except (ProgramsMissing, NamespaceUnavailable) as error:
+        raise CliError(str(error), hints=error.hints) from error
+    except ControlPlaneFailed as error:
+        hint = f"all that it said:  {folder.control_plane}/logs"
+        raise CliError(
+            str(error), hints=(hint, f"start empty:  outrider up --kubernetes --fresh{world_flag(folder.name)}")
+        ) from error
+
+
+async def _run(folder: WorldFolder, run_world: "RunWorld") -> int:
+    from outrider.kube.log import configure_logging
+
     folder.create()
     configure_logging(folder.log)
     stop = asyncio.Event()
@@ -113,21 +154,28 @@ async def _run(folder: WorldFolder, settings: "object") -> int:
         if signal.getsignal(number) != signal.SIG_IGN:  # under nohup the loss of the terminal means nothing
             loop.add_signal_handler(number, end)
 
-    def ready(running: Running) -> None:
+    def ready(running: "Running") -> None:
         print_banner(running.info, running.seconds["ready"], detached=False)
 
-    world = World(folder, settings, companions=(local_operator,))
-    await world.run(stop, on_ready=ready)
+    await run_world(stop, ready)
     print("the local world has ended; what was applied is kept for the next `outrider up`", flush=True)
     return Exit.OK
 
 
 def _detached(
-    folder: WorldFolder, nodes: int, gpus_per_node: int, engine: str, gateway_port: int | None, api_port: int | None
+    folder: WorldFolder,
+    nodes: int,
+    gpus_per_node: int,
+    engine: str,
+    gateway_port: int | None,
+    api_port: int | None,
+    *,
+    kubernetes: bool,
 ) -> int:
     options = ["--nodes", str(nodes), "--gpus-per-node", str(gpus_per_node), "--engine", engine]
     options += ["--gateway-port", str(gateway_port)] if gateway_port is not None else []
     options += ["--api-port", str(api_port)] if api_port is not None else []
+    options += ["--kubernetes"] if kubernetes else []
     info, elapsed = start_detached(folder, options)
     print_banner(info, elapsed, detached=True)
     return Exit.OK

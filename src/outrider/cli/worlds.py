@@ -15,7 +15,7 @@ from outrider.cli.errors import CliError, Exit
 from outrider.cli.progress import Progress
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInfo
 
-_START_TIMEOUT_SECONDS = 60.0
+_START_TIMEOUT_SECONDS = 120.0
 _GIVE_UP_SECONDS = 30.0
 """How long a world that nobody waits for any more may take to end."""
 
@@ -39,12 +39,17 @@ def world_flag(name: str) -> str:
 def print_banner(info: WorldInfo, seconds: float, *, detached: bool) -> None:
     """What a user needs to know of a world that came up within `seconds`."""
     gpus = info.nodes * info.gpus_per_node
+    base = f" on Kubernetes {info.kubernetes}" if info.kubernetes else ""
     print(
-        f"The local world {info.name!r} is up in {seconds:.1f} s: {info.nodes} nodes, {gpus} GPUs (simulated), "
+        f"The local world {info.name!r} is up{base} in {seconds:.1f} s: {info.nodes} nodes, {gpus} GPUs (simulated), "
         f"engine {info.engine}."
     )
+    if info.kubernetes:
+        print(f"  up after    {', '.join(f'{what} {when:.1f} s' for what, when in info.seconds.items())}")
     print(f"  gateway     {info.gateway_url}")
     print(f"  kubeconfig  {info.kubeconfig}")
+    if info.kubernetes:
+        print(f"  kubectl     export KUBECONFIG={info.kubeconfig}   (or: outrider kubectl get pods -A)")
     print("  try         outrider apply --filename examples/llama-3.1-8b.yaml --wait")
     print(f"  end it      {'' if detached else 'Ctrl-C, or '}outrider down{world_flag(info.name)}", flush=True)
 
@@ -63,10 +68,18 @@ def remove_state(folder: WorldFolder) -> None:
             hints=(f"end it first:  outrider down{world_flag(folder.name)}",),
         )
     if folder.path.exists():
-        from outrider.local.kubelet import end_all_containers
-
-        end_all_containers(folder.pods)
+        end_leftovers(folder)
         shutil.rmtree(folder.path)
+
+
+def end_leftovers(folder: WorldFolder) -> int:
+    """End what a crash of a world that is not running has left; tells how many containers there were."""
+    from outrider.local.controlplane.namespace import Anchor
+    from outrider.local.kubelet import end_all_containers
+
+    containers = end_all_containers(folder.pods) if folder.pods.is_dir() else 0
+    Anchor(folder.control_plane).end()
+    return containers
 
 
 def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = False) -> tuple[WorldInfo, float]:

@@ -39,6 +39,10 @@ class WorldInfo(msgspec.Struct, frozen=True, rename="camel"):
     nodes: int
     gpus_per_node: int
     started_at: str
+    kubernetes: str = ""
+    """Version of the real control plane; empty where the store stands for one."""
+    seconds: dict[str, float] = {}
+    """What came up when, in seconds since the start."""
 
 
 def data_root() -> Path:
@@ -66,6 +70,7 @@ class WorldFolder:
         self.database = self.path / "state.sqlite"
         self.kubeconfig = self.path / "kubeconfig"
         self.pods = self.path / "pods"
+        self.control_plane = self.path / "kubernetes"
         self.log = self.path / "outrider.log"
         self._info = self.path / "world.json"
         self._lock = self.path / "lock"

@@ -12,6 +12,7 @@ from outrider.local.controlplane.pki import Pki
 SERVICE_NETWORK = "10.96.0.0/16"
 API_SERVICE_ADDRESS = "10.96.0.1"
 """The first address of the service network: the Service `kubernetes`."""
+LOOPBACK = "127.0.0.1"
 CLIENT_LIMITS = ("--kube-api-qps=500", "--kube-api-burst=500")
 """With the default of 20 requests a second the controller-manager takes five seconds to begin."""
 
@@ -30,7 +31,8 @@ class PlaneSettings:
     """What the control plane is like. Times are seconds."""
 
     ports: Ports = Ports()
-    advertise_address: str = "127.0.0.1"
+    address: str = LOOPBACK
+    """Where the API server is found beside loopback, in a network of its own: the Service `kubernetes` leads there."""
     node_grace: int = 40
     """How long a node may be silent before it is not ready; Kubernetes' default is 50."""
     toleration_seconds: int = 300
@@ -76,10 +78,7 @@ def api_server_flags(settings: PlaneSettings, folder: Path, pki: Pki) -> list[st
         f"--etcd-certfile={pki.etcd_client.certificate}",
         f"--etcd-keyfile={pki.etcd_client.key}",
         f"--secure-port={settings.ports.api}",
-        "--bind-address=127.0.0.1",
-        f"--advertise-address={settings.advertise_address}",
-        # The endpoints of the Service `kubernetes` are kept by whoever gives pods their network.
-        "--endpoint-reconciler-type=none",
+        *_listening(settings),
         f"--tls-cert-file={pki.api_server.certificate}",
         f"--tls-private-key-file={pki.api_server.key}",
         f"--client-ca-file={pki.cluster.pair.certificate}",
@@ -110,6 +109,12 @@ def api_server_flags(settings: PlaneSettings, folder: Path, pki: Pki) -> list[st
         audit = [f"--audit-policy-file={settings.audit_policy}", f"--audit-log-path={folder / 'audit.log'}"]
         flags += [*audit, "--audit-log-mode=blocking"]
     return flags
+
+
+def _listening(settings: PlaneSettings) -> list[str]:
+    if settings.address == LOOPBACK:  # an endpoint may not be a loopback address, so that there can be none
+        return [f"--bind-address={LOOPBACK}", f"--advertise-address={LOOPBACK}", "--endpoint-reconciler-type=none"]
+    return ["--bind-address=0.0.0.0", f"--advertise-address={settings.address}"]
 
 
 def controller_manager_flags(settings: PlaneSettings, kubeconfig: Path, pki: Pki) -> list[str]:

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import ipaddress
 import os
 import shutil
 import signal
@@ -34,6 +35,11 @@ END_SECONDS = 5.0
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
+
+
+def node_address(number: int) -> str:
+    """The address of node `number`, counted from 1."""
+    return str(ipaddress.IPv4Network(NODE_NETWORK)[number])
 
 
 class NamespaceUnavailable(Exception):

@@ -59,7 +59,7 @@ class ControlPlane:
         self._clock = clock
         self._logs = folder / "logs"
         make_private_folder(self._logs)
-        self.pki = Pki(folder / "pki", server_names=(*SERVER_NAMES, self.settings.advertise_address))
+        self.pki = Pki(folder / "pki", server_names=(*SERVER_NAMES, self.settings.address))
         self._processes: dict[str, SupervisedProcess] = {}
 
     @property

@@ -1,0 +1,88 @@
+"""What every local world has from the start: namespaces, a Gateway, nodes; whatever keeps its objects."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+from outrider import __version__
+from outrider.api.labels import GPU_NODE, MANAGED_BY, MANAGED_BY_VALUE
+from outrider.api.meta import Instant, format_time
+from outrider.kube.api import AlreadyExists, Api
+from outrider.kube.objects import GATEWAY, NAMESPACE, NODE
+from outrider.local.folder import WorldFolder, WorldInfo
+from outrider.local.kubelet import NodeConfig
+from outrider.local.settings import GATEWAY_CLASS, GATEWAY_NAME, NAMESPACES, SYSTEM_NAMESPACE, WorldSettings
+
+_CPUS_AT_LEAST = 256
+"""Simulated servers need next to no CPU or memory, whatever their specs ask for: what is scarce is GPUs."""
+
+
+async def furnish(api: Api) -> None:
+    """Create the namespaces and the Gateway, where they are not there yet."""
+    for name in NAMESPACES:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        with contextlib.suppress(AlreadyExists):
+            await api.create(NAMESPACE, body)
+    gateway = {
+        "apiVersion": GATEWAY.api_version,
+        "kind": "Gateway",
+        "metadata": {"name": GATEWAY_NAME, "namespace": SYSTEM_NAMESPACE, "labels": {MANAGED_BY: MANAGED_BY_VALUE}},
+        "spec": {
+            "gatewayClassName": GATEWAY_CLASS,
+            "listeners": [
+                {"name": "http", "port": 8080, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+            ],
+        },
+    }
+    with contextlib.suppress(AlreadyExists):
+        await api.create(GATEWAY, gateway)
+
+
+def node_configs(settings: WorldSettings) -> list[NodeConfig]:
+    """The nodes of the world, without addresses of their own."""
+    return [
+        NodeConfig(
+            name=f"node-{number}",
+            cpu=str(max(_CPUS_AT_LEAST, os.cpu_count() or 1)),
+            memory="2Ti",
+            gpus=settings.gpus_per_node,
+            gpu_product=settings.gpu_product,
+            labels={GPU_NODE: "gpu"} if settings.gpus_per_node else {GPU_NODE: "cpu"},
+        )
+        for number in range(1, settings.nodes + 1)
+    ]
+
+
+async def remove_surplus_nodes(api: Api, settings: WorldSettings) -> None:
+    """Nodes of an earlier start that had more of them are gone, not lost: nobody should wait for them."""
+    wanted = {node.name for node in node_configs(settings)}
+    for node in (await api.list(NODE)).items:
+        if node.metadata.name not in wanted:
+            await api.delete(NODE, node.metadata.name)
+
+
+def describe(
+    folder: WorldFolder,
+    settings: WorldSettings,
+    api_url: str,
+    gateway_url: str,
+    *,
+    now: Instant,
+    kubernetes: str = "",
+    seconds: Mapping[str, float] | None = None,
+) -> WorldInfo:
+    """What a world that has come up tells of itself."""
+    return WorldInfo(
+        name=folder.name,
+        pid=os.getpid(),
+        api_url=api_url,
+        gateway_url=gateway_url,
+        kubeconfig=str(folder.kubeconfig),
+        version=__version__,
+        engine=settings.engine,
+        nodes=settings.nodes,
+        gpus_per_node=settings.gpus_per_node,
+        started_at=format_time(now),
+        kubernetes=kubernetes,
+        seconds=dict(seconds or {}),
+    )
