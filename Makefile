@@ -15,7 +15,7 @@ help:
 	@echo 'make format  let ruff format the code'
 	@echo 'make bench   benchmarks; one of them with NAME=gateway'
 	@echo 'make kubernetes  build the control plane of `outrider up --kubernetes`, once per version (needs Go)'
-	@echo 'make generate  write the generated files again: CRDs, field reference'
+	@echo 'make generate  write the generated files again: CRDs, Helm chart, install.yaml, references'
 
 $(READY): pyproject.toml
 	@$(PYTHON) tools/make_venv.py $(VENV)
@@ -52,6 +52,7 @@ kubernetes:
 generate: $(READY)
 	$(BIN)/python -m outrider.api.crd
 	$(BIN)/python tools/generate_docs.py
+	$(BIN)/python tools/generate_deploy.py
 
 bench: $(READY)
 	@$(BIN)/python bench/run.py $(NAME)

@@ -55,7 +55,16 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         "Set up",
-        (Command("completion", "outrider.cli.completion:completion", "Print a completion script for your shell."),),
+        (
+            Command("install", "outrider.cli.install.command:install", "Install Outrider into a cluster."),
+            Command("upgrade", "outrider.cli.install.command:upgrade", "Bring an installation to this version."),
+            Command(
+                "uninstall",
+                "outrider.cli.install.uninstall:uninstall",
+                "Take the operator away; every model goes on serving.",
+            ),
+            Command("completion", "outrider.cli.completion:completion", "Print a completion script for your shell."),
+        ),
     ),
 )
 

@@ -1,0 +1,76 @@
+"""What the operator may do, as data: every verb that it uses and none that it does not.
+
+`tests/kubernetes/test_permissions.py` runs the operator against an API server and compares its audit log with this
+list: nothing denied, nothing unused. Reasons are printed in `docs/guide/install.md`.
+"""
+
+from typing import Literal, NamedTuple
+
+from outrider.api.labels import GROUP
+
+Scope = Literal["watched", "cluster", "review", "own"]
+"""Where a permission holds: in every namespace that the operator looks after; on cluster-scoped kinds; for asking the
+API server about callers of the metrics endpoint; in the operator's own namespace."""
+
+
+class Permission(NamedTuple):
+    scope: Scope
+    group: str
+    resource: str
+    """Plural, with `/SUBRESOURCE` where it is about one."""
+    verbs: tuple[str, ...]
+    why: str
+    names: tuple[str, ...] = ()
+    """Only the objects of these names."""
+
+
+LEASE_NAME = "outrider-operator"
+CONFIG_MAP_NAME = "outrider-operator"
+_READ = ("list", "watch")
+_OWN = (*_READ, "create", "patch")
+"""Server-side apply is `patch`, and `create` where there is no such object yet."""
+
+PERMISSIONS: tuple[Permission, ...] = (
+    Permission("watched", GROUP, "llmdeployments", _READ, "what people want"),
+    Permission("watched", GROUP, "llmdeployments/status", ("patch",), "how it is doing"),
+    Permission(
+        "watched",
+        GROUP,
+        "llmdeployments/finalizers",
+        ("update",),
+        "objects name the LLMDeployment as their owner; the admission plugin OwnerReferencesPermissionEnforcement asks",
+    ),
+    Permission("watched", GROUP, "modelrevisions", (*_READ, "create", "get", "delete"), "the history"),
+    Permission("watched", GROUP, "modelrevisions/status", ("patch",), "which revision serves, and worked"),
+    Permission("watched", GROUP, "versionpins", _READ, "rollbacks that people hold"),
+    Permission("watched", "apps", "deployments", _OWN, "the pods of a service"),
+    Permission("watched", "", "services", _OWN, "its address"),
+    Permission("watched", "policy", "poddisruptionbudgets", _OWN, "how much a drain may take"),
+    Permission("watched", "gateway.networking.k8s.io", "httproutes", _OWN, "its way in, where a gateway is set"),
+    Permission("watched", "", "pods", _READ, "which replicas are up, and who holds GPUs"),
+    Permission("watched", "", "pods/status", ("patch",), "the readiness gate: a replica has answered a real request"),
+    Permission("watched", "events.k8s.io", "events", ("create", "patch"), "what happened, in words"),
+    Permission("cluster", "", "nodes", _READ, "where GPUs are free"),
+    Permission("review", "authentication.k8s.io", "tokenreviews", ("create",), "who asks for metrics"),
+    Permission("review", "authorization.k8s.io", "subjectaccessreviews", ("create",), "whether they may"),
+    Permission("own", "coordination.k8s.io", "leases", ("create",), "leader election"),
+    Permission("own", "coordination.k8s.io", "leases", ("get", "update"), "leader election", (LEASE_NAME,)),
+    Permission(
+        "own", "", "configmaps", ("create", "patch"), "its settings, for `outrider plan` to read", (CONFIG_MAP_NAME,)
+    ),
+)
+
+
+def rules(*scopes: Scope) -> list[dict[str, object]]:
+    """The rules of a Role or ClusterRole with the permissions of these scopes; equal ones are put together."""
+    merged: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for one in PERMISSIONS:
+        if one.scope in scopes:
+            merged.setdefault((one.group, one.verbs, one.names), []).append(one.resource)
+    made = []
+    for (group, verbs, names), resources in merged.items():
+        rule: dict[str, object] = {"apiGroups": [group], "resources": resources}
+        if names:
+            rule["resourceNames"] = list(names)
+        made.append(rule | {"verbs": list(verbs)})
+    return made
