@@ -42,6 +42,7 @@ check: lint
 test: lint
 	@$(PYTHON) tools/ensure_commands.py curl openssl ip=iproute2
 	@$(PYTHON) tools/kubernetes/build.py --if-possible
+	@$(PYTHON) tools/helm/build.py --if-possible
 	$(BIN)/pytest -q -n 2 -m 'not e2e and not kubernetes'
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'kubernetes and not e2e'
 	$(BIN)/pytest -q -m e2e

@@ -47,8 +47,17 @@ def _compare(before: Any, after: Any, path: str) -> Iterator[Field]:
         old, new = {item[key]: item for item in before}, {item[key]: item for item in after}
         for name in dict.fromkeys((*old, *new)):
             yield from _compare(old.get(name, _MISSING), new.get(name, _MISSING), f"{path}[{name}]")
+    elif isinstance(before, list) and isinstance(after, list) and _scalars(before + after):
+        yield from (Field(_readable(path), item, _MISSING) for item in before if item not in after)
+        yield from (Field(_readable(path), _MISSING, item) for item in after if item not in before)
+        if sorted(before, key=str) == sorted(after, key=str):
+            yield Field(_readable(path), before, after)
     else:
         yield Field(_readable(path), before, after)
+
+
+def _scalars(items: list[Any]) -> bool:
+    return not any(isinstance(item, dict | list) for item in items)
 
 
 def _key_of(before: list[Any], after: list[Any]) -> str | None:

@@ -4,18 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from outrider.cli.connection import Connection
 from outrider.cli.errors import CliError, Exit
-from outrider.cli.install.options import to_settings
 from outrider.kube.api import Api, Forbidden, Kind, NotFound, Object
 from outrider.kube.installed import CUSTOM_RESOURCE_DEFINITION
 from outrider.kube.objects import CONFIG_MAP, DEPLOYMENT, NAMESPACE
 from outrider.plan.install.downgrade import Loss, losses
-from outrider.plan.install.manifests import RECORD, RECORD_KEY
+from outrider.plan.install.manifests import RECORD, recorded
 from outrider.plan.install.objects import COMPONENT, INSTANCE, NAME, OPERATOR, PART_OF, PART_OF_VALUE, VERSION
-from outrider.plan.install.settings import Installation
+from outrider.plan.install.settings import Installation, SettingsError
 
 FIELD_OWNER = "outrider-install"
 """The server-side-apply field owner of an installation."""
@@ -91,16 +88,10 @@ async def _recorded(api: Api, namespace: str) -> Installation | None:
     found = await _get(api, CONFIG_MAP, RECORD, namespace)
     if found is None:
         return None
-    text = str((found.get("data") or {}).get(RECORD_KEY, "{}"))
     try:
-        values = msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+        return recorded(found.get("data") or {})
+    except SettingsError as error:
         raise CliError(f"configmap {RECORD} in namespace {namespace} holds no settings: {error}") from error
-    # What another version knew and this one does not is no reason to fail: the difference shows what it did.
-    known = {info.encode_name for info in msgspec.structs.fields(Installation)}
-    return to_settings(
-        {key: value for key, value in values.items() if key in known}, f"configmap {RECORD} in namespace {namespace}"
-    )
 
 
 async def _elsewhere(api: Api, namespace: str) -> dict[str, tuple[str, ...]]:

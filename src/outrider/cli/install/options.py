@@ -1,6 +1,6 @@
 """What the command line says about an installation, put together with a values file and what is installed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,19 +61,11 @@ def settings_of(chosen: Chosen, base: Installation | None = None) -> Installatio
     values: dict[str, Any] = msgspec.to_builtins(base or Installation())
     for path in chosen.values:
         values = merged(values, _read(path))
-    return to_settings(merged(values, chosen.overrides()), _said_by(chosen.values))
-
-
-def _said_by(files: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in files) or "the options"
-
-
-def to_settings(values: Mapping[str, Any], source: str) -> Installation:
-    """Values as settings. Raises CliError where they are none; `source` says whose they are."""
     try:
-        settings = msgspec.convert(values, Installation)
+        settings = msgspec.convert(merged(values, chosen.overrides()), Installation)
         check(settings)
     except (msgspec.ValidationError, SettingsError) as error:
+        source = ", ".join(str(path) for path in chosen.values) or "the options"
         raise CliError(f"{source}: {error}", exit_code=Exit.USAGE) from error
     return settings
 

@@ -68,7 +68,9 @@ async def _uninstall(
         if not going:
             where = [f"it is in namespace {name}:  --namespace {name}" for name in found.elsewhere]
             raise CliError(f"Outrider is not installed in namespace {namespace}", exit_code=Exit.NOT_FOUND, hints=where)
-        await _tell(api, going, services, dry_run=dry_run, remove_crds=remove_crds)
+        if dry_run or not yes:
+            _show(going, dry_run=dry_run)
+        await _tell(api, services, remove_crds=remove_crds)
         if dry_run:
             return Exit.OK
         if not yes:
@@ -145,12 +147,13 @@ async def _shared(api: Api) -> list[Change]:
     return found
 
 
-async def _tell(
-    api: Api, going: Sequence[Change], services: list[str] | None, *, dry_run: bool, remove_crds: bool
-) -> None:
-    suffix = " would be removed (dry run)" if dry_run else " goes"
+def _show(going: Sequence[Change], *, dry_run: bool) -> None:
     for change in going:
-        print(f"{change.label}{suffix}")
+        print(f"{change.label} {'removed (dry run)' if dry_run else 'would be removed'}")
+
+
+async def _tell(api: Api, services: list[str] | None, *, remove_crds: bool) -> None:
+    """What else goes, and what stays."""
     if remove_crds:
         for kind in (MODEL_REVISION, VERSION_PIN):
             if number := await _count(api, kind):

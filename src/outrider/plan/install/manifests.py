@@ -1,5 +1,6 @@
 """All objects of an installation, in the order in which they are applied."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ from outrider.api.crd import KINDS, crd
 from outrider.plan.install.network import network_policy
 from outrider.plan.install.objects import api_object, operator_object
 from outrider.plan.install.roles import operator_roles, people_roles
-from outrider.plan.install.settings import Installation, check
+from outrider.plan.install.settings import Installation, SettingsError, check
 from outrider.plan.install.workload import (
     deployment,
     disruption_budget,
@@ -18,8 +19,7 @@ from outrider.plan.install.workload import (
 )
 
 RECORD = "outrider-installation"
-"""ConfigMap with the settings, so that an upgrade keeps them."""
-RECORD_KEY = "values.json"
+"""ConfigMap with the settings, each as JSON, so that an upgrade keeps them."""
 
 
 def crds() -> list[dict[str, Any]]:
@@ -58,7 +58,25 @@ def namespace_object(namespace: str) -> dict[str, Any]:
 def record(settings: Installation, namespace: str) -> dict[str, Any]:
     """The settings, as an upgrade reads them. It holds no secrets."""
     made = operator_object("v1", "ConfigMap", namespace, RECORD, where=namespace)
-    return made | {"data": {RECORD_KEY: msgspec.json.encode(settings).decode()}}
+    values: dict[str, Any] = msgspec.to_builtins(settings)
+    return made | {"data": {name: msgspec.json.encode(value).decode() for name, value in values.items()}}
+
+
+def recorded(data: Mapping[str, str]) -> Installation:
+    """The settings that a record's data holds.
+
+    What another version knew and this one does not is passed over: the difference that an upgrade shows says what it
+    did.
+
+    Raises:
+        SettingsError: it holds none.
+    """
+    known = {info.encode_name for info in msgspec.structs.fields(Installation)}
+    try:
+        values = {name: msgspec.json.decode(text) for name, text in data.items() if name in known}
+        return msgspec.convert(values, Installation)
+    except msgspec.MsgspecError as error:
+        raise SettingsError(str(error)) from error
 
 
 def api_objects() -> list[dict[str, Any]]:
