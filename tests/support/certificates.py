@@ -3,6 +3,7 @@
 import datetime as dt
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -32,12 +33,12 @@ class Authority:
         self.certificate = folder / "ca.crt"
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
+    def issue(self, name: str, groups: Sequence[str] = ()) -> tuple[Path, Path]:
         """The files of a certificate, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(name)])
         certificate = (
-            _builder(_name(name), self._name, key.public_key())
+            _builder(_name(name, groups), self._name, key.public_key())
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -56,9 +57,17 @@ class Authority:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
+    def client_tls(self, name: str | None, groups: Sequence[str] = ()) -> ssl.SSLContext:
+        """The TLS of a client that trusts this authority; with a name, it has a certificate of it."""
+        context = ssl.create_default_context(cafile=self.certificate)
+        if name is not None:
+            context.load_cert_chain(*self.issue(name, groups))
+        return context
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+def _name(common_name: str, groups: Sequence[str] = ()) -> x509.Name:
+    organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

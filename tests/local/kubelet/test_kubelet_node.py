@@ -70,6 +70,24 @@ def story(
     asyncio.run(run())
 
 
+def test_a_node_says_where_its_kubelet_is_served_and_what_it_understands() -> None:
+    async def scenario(api: StoreApi, agent: NodeAgent) -> None:
+        status = (await node(api))["status"]
+        assert status["addresses"][0] == {"type": "InternalIP", "address": "192.168.77.1"}
+        assert status["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 10250}}
+        assert status["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
+
+    story(scenario, config=NodeConfig(name="node-1", address="192.168.77.1", kubelet_port=10250))
+
+
+def test_a_node_whose_kubelet_is_not_served_declares_nothing() -> None:
+    async def scenario(api: StoreApi, agent: NodeAgent) -> None:
+        status = (await node(api))["status"]
+        assert not {"daemonEndpoints", "declaredFeatures"} & status.keys()
+
+    story(scenario)
+
+
 def test_a_node_registers_with_its_size_labels_taints_and_lease() -> None:
     async def scenario(api: StoreApi, agent: NodeAgent) -> None:
         found = await node(api)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -60,6 +61,7 @@ class Container:
         self._pulls = BackOff(self._services.settings)
         self._probes: ContainerProbes | None = None
         self._environment: dict[str, str] = {}
+        self._cwd: Path = context.folder.home
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._deadline = 0.0
@@ -144,7 +146,7 @@ class Container:
             return
         same = status.get("containerID") == container_id(self.context.uid, self.name, self._attempt)
         before = ProbeState(bool(status.get("started")), bool(status.get("ready"))) if same else None
-        self._environment = await self._known_environment()
+        await self._remember_surroundings()
         self._begin(run, before)
 
     async def start(self) -> None:
@@ -180,10 +182,11 @@ class Container:
                 expanded[part] = [expand(str(word), variables) for word in self.spec[part]]
         program = await self._services.images(self.context.namespace, self.context.pod, expanded)
         self._environment = self._base_environment() | dict(program.env) | variables
+        self._cwd = self._working_directory(variables)
         return RunSpec(
             argv=tuple(rewrite_ports(program.argv, self.context.lease.ports)),
             env=self._environment,
-            cwd=self._working_directory(variables),
+            cwd=self._cwd,
             log_bytes=self._services.settings.log_bytes,
             log_files=self._services.settings.log_files,
         )
@@ -201,15 +204,16 @@ class Container:
             environment |= gpu_environment(self.context.record.gpus.get(self.name, []))
         return environment
 
-    async def _known_environment(self) -> dict[str, str]:
-        """For probes and hooks of an adopted run: as good as can be told now."""
+    async def _remember_surroundings(self) -> None:
+        """For probes, hooks and commands in an adopted run: as good as can be told now."""
         try:
             variables = await Environment(self._services.api, self.context.pod, self.context.facts).of(self.spec)
         except (ConfigError, ApiError):
             variables = {}
-        return self._base_environment() | variables
+        self._environment = self._base_environment() | variables
+        self._cwd = self._working_directory(variables)
 
-    def _working_directory(self, variables: Mapping[str, str]) -> Any:
+    def _working_directory(self, variables: Mapping[str, str]) -> Path:
         wanted = expand(str(self.spec.get("workingDir") or ""), variables)
         if not wanted:
             return self.context.folder.home
@@ -221,7 +225,7 @@ class Container:
                 container=self.name,
             )
             return self.context.folder.home
-        return wanted
+        return Path(wanted)
 
     def _begin(self, run: Run, before: ProbeState | None) -> None:
         self.run = run
@@ -246,7 +250,7 @@ class Container:
 
     @property
     def target(self) -> Target:
-        """Where probes and hooks find the container."""
+        """Where probes, hooks and commands find the container."""
         ports = {port["name"]: int(port["containerPort"]) for port in self.spec.get("ports") or () if port.get("name")}
         folder = self.context.folder.run(self.name, max(0, self._attempt))
         return Target(
@@ -254,7 +258,7 @@ class Container:
             port=self.context.lease.port,
             named_ports=ports,
             env={**self._environment, MARKER: str(folder)},
-            cwd=self.context.folder.home,
+            cwd=self._cwd,
         )
 
     def _wait(self, reason: str, message: str, seconds: float) -> None:

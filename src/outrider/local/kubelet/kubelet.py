@@ -74,6 +74,16 @@ class Kubelet:
         """Set once the node is registered and its lease was renewed."""
         return self._agent.registered
 
+    @property
+    def pods(self) -> list[PodWorker]:
+        """The pods that this node has, in the order in which it took them on."""
+        return list(self._workers.values())
+
+    def pod(self, namespace: str, name: str) -> PodWorker | None:
+        """The pod of that name, if there is one; of several (one made anew while the last one ends) the newest."""
+        found = [pod for pod in self.pods if (pod.context.namespace, pod.context.name) == (namespace, name)]
+        return found[-1] if found else None
+
     async def run(self) -> None:
         """Work until `stop`, or until cancelled; then pods go on running, to be adopted."""
         if self._stopped:

@@ -32,15 +32,8 @@ class PodLogs:
         """The output of one container."""
         folder, record = await asyncio.to_thread(self._find, namespace, pod)
         run = chosen_run(folder, record, container, previous=options.previous)
-        left = options.limit_bytes
         async for chunk in read_log(run, options, self._clock):
-            if left is None:
-                yield chunk
-                continue
-            yield chunk[:left]
-            left -= len(chunk)
-            if left <= 0:
-                return
+            yield chunk
 
     def _find(self, namespace: str, name: str) -> tuple[PodFolder, PodRecord]:
         """The folder of the pod; of several with that name (one made anew while the last one ends) the newest."""
@@ -93,6 +86,18 @@ def _previous_run(folder: PodFolder, record: PodRecord, name: str, attempts: lis
 
 async def read_log(run: Path, options: LogOptions, clock: Clock) -> AsyncIterator[bytes]:
     """The output of one run. With `follow` it ends when the run has ended and all has been read."""
+    left = options.limit_bytes
+    async for chunk in _read_log(run, options, clock):
+        if left is None:
+            yield chunk
+            continue
+        yield chunk[:left]
+        left -= len(chunk)
+        if left <= 0:
+            return
+
+
+async def _read_log(run: Path, options: LogOptions, clock: Clock) -> AsyncIterator[bytes]:
     since = _since(options, clock)
     position = LogPosition(0, 0)
     if options.tail_lines is not None:

@@ -21,6 +21,8 @@ from outrider.local.kubelet.settings import Settings
 LEASE_NAMESPACE = "kube-node-lease"
 RETRY_SECONDS = 1.0
 MACHINE_FACTS = ("machineID", "systemUUID", "bootID")
+FEATURES = ("ExtendWebSocketsToKubelet",)
+"""What an API server may rely on (Kubernetes' feature gates, in order): it passes WebSockets on as they are."""
 
 _NODE = NODE.into(dict)
 _LEASE = LEASE.into(dict)
@@ -41,6 +43,8 @@ class NodeConfig:
     taints: Sequence[Mapping[str, str]] = ()
     """Each with `key`, `effect` and perhaps `value`; given to a node that is new."""
     address: str = "127.0.0.1"
+    kubelet_port: int = 0
+    """Where the kubelet's API is served, at `address`; 0 where it is not."""
     pods: int = 250
 
     @property
@@ -142,7 +146,9 @@ class NodeAgent:
         return updated
 
     def _status(self, conditions_before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return {
+        port = self._node.kubelet_port
+        served = {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}, "declaredFeatures": list(FEATURES)}
+        return (served if port else {}) | {
             "capacity": self._node.resources,
             "allocatable": self._node.resources,
             "addresses": [

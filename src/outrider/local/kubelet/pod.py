@@ -354,6 +354,12 @@ class PodWorker:
 
     # Questions
 
+    def container(self, name: str) -> Container | None:
+        """The container of that name, init containers included; the only one for "". None if there is no such one."""
+        if not name:
+            return self.main[0] if len(self._containers) == 1 else None
+        return next((container for container in self._containers if container.name == name), None)
+
     @property
     def _containers(self) -> list[Container]:
         return [*self.init, *self.main]

@@ -1,0 +1,155 @@
+"""The kubelet's HTTPS API: what a real API server asks of a node when kubectl asks for logs, exec and port-forward.
+
+Paths: https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/kubelet/server/server.go
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Collection
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from aiohttp import web
+
+from outrider.kube.api import ApiError
+from outrider.local.kubelet.kubelet import Kubelet
+from outrider.local.kubelet.server.commands import attach_to, exec_command
+from outrider.local.kubelet.server.logs import container_logs
+from outrider.local.kubelet.server.lookup import KUBELET
+
+ADMINISTRATORS = "system:masters"
+API_SERVER = "kube-apiserver-kubelet-client"
+"""The usual name of the certificate with which an API server calls kubelets."""
+CLIENTS: web.AppKey[Collection[str]] = web.AppKey("clients", Collection)
+UNDER_WAY: web.AppKey[set["asyncio.Task[Any]"]] = web.AppKey("under_way", set["asyncio.Task[Any]"])
+"""What is being done for clients."""
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(kubelet: Kubelet, clients: Collection[str]) -> web.Application:
+    """The API of one node, for clients whose certificates have these common names, or are administrators'."""
+    app = web.Application(middlewares=[_known_clients_only, _errors_as_text])
+    app[KUBELET] = kubelet
+    app[CLIENTS] = clients
+    app[UNDER_WAY] = set()
+    app.on_shutdown.append(_end_all)
+    pod = "{namespace}/{pod}"
+    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/pods", _pods)
+    app.router.add_get(f"/containerLogs/{pod}/{{container}}", container_logs)
+    for method in ("GET", "POST"):
+        app.router.add_route(method, f"/exec/{pod}/{{container}}", exec_command)
+        app.router.add_route(method, f"/attach/{pod}/{{container}}", attach_to)
+    return app
+
+
+class KubeletServer:
+    """Serves a kubelet's API at its node's address, as long as it is entered as a context."""
+
+    def __init__(
+        self,
+        kubelet: Kubelet,
+        context: ssl.SSLContext,
+        *,
+        clients: Collection[str] = (API_SERVER,),
+        address: str | None = None,
+        port: int | None = None,
+    ) -> None:
+        """`context` holds the serving certificate, and the authority whose client certificates are accepted.
+
+        The node's own address and port are where an API server looks for it; another `address` and `port` (0: any free
+        one) are for tests and for relays.
+
+        Raises:
+            ValueError: the context does not demand client certificates. Who may call this API runs commands here.
+        """
+        if context.verify_mode is not ssl.CERT_REQUIRED:
+            raise ValueError("the kubelet's API needs a TLS context that demands client certificates (CERT_REQUIRED)")
+        self._context = context
+        self._address = kubelet.node.address if address is None else address
+        self._wanted_port = kubelet.node.kubelet_port if port is None else port
+        # Without cancellation a log that is followed, of a container that is silent, would outlive its reader.
+        self._runner = web.AppRunner(
+            make_app(kubelet, clients),
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=0.1,
+        )
+        self.port = 0
+        """Where it listens, once it does."""
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError` where that is not possible."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._address, self._wanted_port, ssl_context=self._context)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close, and end all commands that clients run."""
+        await self._runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+@web.middleware
+async def _known_clients_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A certificate of the cluster's authority is not enough: other nodes and users of the cluster have one as well."""
+    certificate = request.transport.get_extra_info("peercert") if request.transport is not None else None
+    name, groups = subject_of(certificate or {})
+    if ADMINISTRATORS not in groups and name not in request.app[CLIENTS]:
+        log.warning("a client was refused", client=name, groups=sorted(groups), path=request.path)
+        return web.Response(status=403, text=f"Forbidden (user={name}, path={request.path})\n")
+    return await handler(request)
+
+
+def subject_of(certificate: dict[str, Any]) -> tuple[str, set[str]]:
+    """The user and the groups that a client certificate names, as Kubernetes reads it."""
+    entries = [entry for part in certificate.get("subject") or () for entry in part]
+    name = next((value for key, value in entries if key == "commonName"), "")
+    return name, {value for key, value in entries if key == "organizationName"}
+
+
+@web.middleware
+async def _errors_as_text(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A kubelet says what is wrong in plain text; the API server makes a Status of it."""
+    task = asyncio.current_task()
+    assert task is not None
+    request.app[UNDER_WAY].add(task)
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return web.Response(status=error.status, text=error.message)
+    finally:
+        request.app[UNDER_WAY].discard(task)
+
+
+async def _end_all(app: web.Application) -> None:
+    """Commands end with the server that runs them: it waits until they have."""
+    under_way = app[UNDER_WAY]
+    tasks = list(under_way)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+async def _pods(request: web.Request) -> web.Response:
+    """The pods of this node as it knows them."""
+    items = [{**pod.context.pod, "apiVersion": "v1", "kind": "Pod"} for pod in request.app[KUBELET].pods]
+    return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
