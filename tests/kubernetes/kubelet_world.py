@@ -1,0 +1,165 @@
+"""A node of the real control plane, whose pods are processes of this machine."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from control_plane import RunningPlane
+
+from outrider.kube.api import Kind, NotFound
+from outrider.kube.clock import SystemClock
+from outrider.kube.http import HttpApi
+from outrider.kube.kubeconfig import ClusterConfig
+from outrider.kube.objects import POD
+from outrider.local.controlplane.pki import Authority, KeyPair
+from outrider.local.kubelet import AddressPool, Kubelet, NodeConfig, Settings, make_image_resolver
+from outrider.local.kubelet.leftovers import kill_leftovers, marked
+from outrider.local.kubelet.server import KubeletServer
+
+POD_JSON = POD.into(dict)
+SERVICE_ACCOUNT: Kind[Any] = Kind("", "v1", "ServiceAccount", "serviceaccounts", True, dict)
+QUICK = Settings(backoff_first=0.2, backoff_max=0.5, config_retry=0.2, lease_interval=1.0, stop_grace=1.0)
+PATIENCE = 60.0
+
+
+async def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a condition, and give its value."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not (value := await _value(condition)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            return value
+    except TimeoutError:
+        raise AssertionError(f"not in time: {what}") from None
+
+
+async def _value(condition: Callable[[], Any]) -> Any:
+    value = condition()
+    return await value if isinstance(value, Awaitable) else value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class KubeletWorld:
+    """One node with its kubelet and its API, and an administrator's view of the cluster."""
+
+    def __init__(self, plane: RunningPlane, folder: Path, name: str, **node: Any) -> None:
+        self.plane = plane
+        self.folder = folder
+        self.namespace = name
+        self.authority = Authority(plane.folder / "pki", "cluster-ca")
+        pair = self.authority.issue(f"node-{name}", f"system:node:{name}", ["system:nodes"], names=("127.0.0.1",))
+        self.node = NodeConfig(name=name, kubelet_port=free_port(), **node)
+        self.admin = HttpApi(plane.config)
+        self.api = HttpApi(self.as_client(pair))
+        self.tls = self._server_tls(pair)
+        self.kubelet: Kubelet
+        self._task: asyncio.Task[None]
+
+    def as_client(self, pair: KeyPair) -> ClusterConfig:
+        """How to speak to the API server as the user of a certificate."""
+        return ClusterConfig(
+            server=self.plane.config.server,
+            certificate_authority=self.authority.pair.certificate,
+            client_certificate=pair.certificate,
+            client_key=pair.key,
+        )
+
+    def _server_tls(self, pair: KeyPair) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        context.load_verify_locations(self.authority.pair.certificate)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    async def start(self) -> None:
+        images = make_image_resolver(self.api)
+        addresses = AddressPool("own", seed=str(self.folder))
+        self.kubelet = Kubelet(self.api, SystemClock(), self.node, self.folder, images, addresses, settings=QUICK)
+        self._task = asyncio.create_task(self.kubelet.run())
+
+    async def stop(self, *, end_pods: bool = True) -> None:
+        await self.kubelet.stop(end_pods=end_pods)
+        await self._task
+
+    async def create(self, name: str, *command: str, **spec: Any) -> dict[str, Any]:
+        """A pod on this node, with one container `main` that runs the command."""
+        container = {"name": "main", "image": "program", "command": list(command)} | spec.pop("container", {})
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": self.namespace} | spec.pop("metadata", {}),
+            "spec": {
+                "nodeName": self.node.name,
+                "terminationGracePeriodSeconds": 2,
+                "containers": [container],
+                **spec,
+            },
+        }
+        return await self.admin.create(POD_JSON, body)
+
+    async def pod(self, name: str) -> dict[str, Any]:
+        return await self.admin.get(POD_JSON, name, self.namespace)
+
+    async def condition(self, name: str, kind: str) -> str:
+        conditions = (await self.pod(name)).get("status", {}).get("conditions", [])
+        return next((str(entry["status"]) for entry in conditions if entry["type"] == kind), "")
+
+    async def ready(self, name: str) -> dict[str, Any]:
+        async def is_ready() -> bool:
+            return await self.condition(name, "Ready") == "True"
+
+        await until(is_ready, f"{name} ready")
+        return await self.pod(name)
+
+    async def gone(self, name: str) -> None:
+        async def absent() -> bool:
+            try:
+                await self.pod(name)
+            except NotFound:
+                return True
+            return False
+
+        await until(absent, f"{name} gone")
+
+    async def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run kubectl in the namespace of this world."""
+        words = ("--namespace", self.namespace, *arguments)
+        return await asyncio.to_thread(self.plane.kubectl, *words, stdin=stdin, check=check)
+
+
+@asynccontextmanager
+async def kubelet_world(plane: RunningPlane, folder: Path, name: str, **node: Any) -> AsyncIterator[KubeletWorld]:
+    """A node called `name`, in a namespace of that name. At its end no process is left."""
+    world = KubeletWorld(plane, folder, name, **node)
+    async with world.admin, world.api:
+        await asyncio.to_thread(plane.kubectl, "create", "namespace", name)
+
+        async def may_have_pods() -> bool:
+            try:
+                await world.admin.get(SERVICE_ACCOUNT, "default", name)
+            except NotFound:
+                return False
+            return True
+
+        await until(may_have_pods, "the namespace has its service account")
+        await world.start()
+        try:
+            async with KubeletServer(world.kubelet, world.tls):
+                await asyncio.wait_for(world.kubelet.registered.wait(), PATIENCE)
+                yield world
+        finally:
+            await world.stop()
+            left = marked(folder)
+            kill_leftovers(folder)
+    assert left == [], f"processes left behind: {left}"
