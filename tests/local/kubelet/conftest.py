@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import Authority
 
 from outrider.kube.api import Api, NotFound
 from outrider.kube.clock import SystemClock
@@ -38,11 +37,6 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     left = marked(path)
     kill_leftovers(path)
     assert left == [], f"processes left behind: {left}"
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
 
 
 async def until(

@@ -12,7 +12,7 @@ from kubelet_client import Ended, WebSocketSession, query
 
 from outrider.local.kubelet.server import KubeletServer
 
-from .conftest import PYTHON, World, world
+from ..conftest import PYTHON, World, world  # noqa: TID252  (absolute, it would be another module)
 
 API_SERVER = "kube-apiserver-kubelet-client"
 

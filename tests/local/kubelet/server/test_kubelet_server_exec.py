@@ -12,7 +12,7 @@ from kubelet_client import query
 from outrider.local.kubelet.leftovers import marked
 from outrider.local.kubelet.server import KubeletServer
 
-from .conftest import PYTHON, until
+from ..conftest import PYTHON, until  # noqa: TID252  (absolute, it would be another module)
 from .served import API_SERVER, Node, story
 
 

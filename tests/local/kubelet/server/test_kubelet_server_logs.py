@@ -11,7 +11,7 @@ from certificates import Authority
 from outrider.kube.api import BadRequest
 from outrider.local.kubelet.server.logs import log_options
 
-from .conftest import PYTHON, until
+from ..conftest import PYTHON, until  # noqa: TID252  (absolute, it would be another module)
 from .served import Node, story
 
 TALKER = """
