@@ -1,6 +1,7 @@
 """Reconciles LLMDeployments: caches and probes -> snapshot -> plan -> writes."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from outrider.kube.clock import Clock
 from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
 from outrider.kube.informer import Informer
-from outrider.kube.metadata import split_key
+from outrider.kube.informers import InformerGroup
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.kube.objects import (
     DEPLOYMENT,
@@ -58,41 +59,40 @@ log = structlog.get_logger(__name__)
 
 
 class Caches:
-    """The informers that the controller reads. They may be shared with other controllers."""
+    """The informers that the controller reads. They may be shared with other controllers.
+
+    With `namespaces` nothing is looked at outside them: neither nodes nor the pods of others, so that what room there
+    is for GPUs is unknown.
+    """
 
     def __init__(self, api: Api, clock: Clock, namespaces: tuple[str, ...] = ()) -> None:
-        scope = namespaces[0] if len(namespaces) == 1 else ""
-        self.deployments: Informer[LLMDeployment] = Informer(
-            api, LLM_DEPLOYMENT, clock, namespace=scope, indexes={BY_NAMESPACE: _by_namespace}
+        in_namespaces = partial(InformerGroup, api, clock=clock, namespaces=namespaces)
+        by_namespace = {BY_NAMESPACE: _by_namespace}
+        self.deployments: InformerGroup[LLMDeployment] = in_namespaces(kind=LLM_DEPLOYMENT, indexes=by_namespace)
+        self.revisions: InformerGroup[ModelRevision] = in_namespaces(
+            kind=MODEL_REVISION, indexes={BY_DEPLOYMENT: _by_revision_owner}
         )
-        self.revisions: Informer[ModelRevision] = Informer(
-            api, MODEL_REVISION, clock, namespace=scope, indexes={BY_DEPLOYMENT: _by_revision_owner}
-        )
-        self.pins: Informer[VersionPin] = Informer(api, VERSION_PIN, clock, namespace=scope)
-        self.workloads: Informer[Deployment] = Informer(api, DEPLOYMENT, clock, namespace=scope)
-        self.services: Informer[Service] = Informer(
-            api, SERVICE, clock, namespace=scope, indexes={BY_NAMESPACE: _by_namespace}
-        )
-        self.routes: Informer[HTTPRoute] = Informer(
-            api, HTTP_ROUTE, clock, namespace=scope, optional=True, indexes={BY_NAMESPACE: _by_namespace}
-        )
-        self.budgets: Informer[PodDisruptionBudget] = Informer(api, POD_DISRUPTION_BUDGET, clock, namespace=scope)
-        # Pods and nodes of the whole cluster: GPUs are held by anybody.
-        self.pods: Informer[Pod] = Informer(api, POD, clock, indexes={BY_DEPLOYMENT: _by_label, BY_GPU: _by_gpu})
-        self.nodes: Informer[Node] = Informer(api, NODE, clock)
-        self._by_kind: dict[Kind[Any], Informer[Any]] = {
-            informer.kind: informer
-            for informer in (
+        self.pins: InformerGroup[VersionPin] = in_namespaces(kind=VERSION_PIN)
+        self.workloads: InformerGroup[Deployment] = in_namespaces(kind=DEPLOYMENT)
+        self.services: InformerGroup[Service] = in_namespaces(kind=SERVICE, indexes=by_namespace)
+        self.routes: InformerGroup[HTTPRoute] = in_namespaces(kind=HTTP_ROUTE, optional=True, indexes=by_namespace)
+        self.budgets: InformerGroup[PodDisruptionBudget] = in_namespaces(kind=POD_DISRUPTION_BUDGET)
+        # Of the whole cluster, where that may be looked at: GPUs are held by anybody.
+        self.pods: InformerGroup[Pod] = in_namespaces(kind=POD, indexes={BY_DEPLOYMENT: _by_label, BY_GPU: _by_gpu})
+        self.nodes: Informer[Node] | None = None if namespaces else Informer(api, NODE, clock)
+        self._by_kind: dict[Kind[Any], InformerGroup[Any]] = {
+            group.kind: group
+            for group in (
                 self.deployments, self.revisions, self.pins, self.workloads, self.services, self.routes, self.budgets,
-                self.pods, self.nodes,
+                self.pods,
             )
         }  # fmt: skip
 
     def written(self, kind: Kind[Any], obj: Any) -> None:
         """Own writes are seen at once."""
-        informer = self._by_kind.get(kind)
-        if informer is not None:
-            informer.written(obj)
+        group = self._by_kind.get(kind)
+        if group is not None:
+            group.written(obj)
 
 
 def _by_namespace(obj: Any) -> Iterable[str]:
@@ -128,7 +128,6 @@ class DeploymentController:
     ) -> None:
         self._api = api
         self._clock = clock
-        self._config = config
         self._plan_config = config.for_plans()
         self._caches = caches
         self._sensors = sensors
@@ -142,21 +141,20 @@ class DeploymentController:
     def _watch(self) -> None:
         controller, caches = self.controller, self._caches
         edited = any_of(generation_changed, annotations_changed, labels_changed, deletion_requested)
-        controller.for_(caches.deployments, edited, priority=URGENT_PRIORITY)
-        controller.maps(
-            caches.pins,
-            lambda pin: (f"{pin.metadata.namespace}/{pin.spec.deployment}",),
-            edited,
-            priority=URGENT_PRIORITY,
-        )
-        controller.owns(caches.revisions, LLM_DEPLOYMENT, content_changed)
-        controller.owns(caches.workloads, LLM_DEPLOYMENT, content_changed)
-        controller.owns(caches.services, LLM_DEPLOYMENT, content_changed)
-        controller.owns(caches.routes, LLM_DEPLOYMENT, content_changed)
-        controller.owns(caches.budgets, LLM_DEPLOYMENT, generation_changed)
-        controller.maps(caches.pods, self._keys_of_pod, content_changed)
-        controller.maps(caches.pods, self._keys_waiting_for_gpus, _gpus_moved)
-        controller.maps(caches.nodes, lambda _node: self._keys_waiting(), content_changed)
+        for deployments in caches.deployments.members:
+            controller.for_(deployments, edited, priority=URGENT_PRIORITY)
+        for pins in caches.pins.members:
+            controller.maps(pins, _key_of_pinned, edited, priority=URGENT_PRIORITY)
+        for group in (caches.revisions, caches.workloads, caches.services, caches.routes):
+            for owned in group.members:
+                controller.owns(owned, LLM_DEPLOYMENT, content_changed)
+        for budgets in caches.budgets.members:
+            controller.owns(budgets, LLM_DEPLOYMENT, generation_changed)
+        for pods in caches.pods.members:
+            controller.maps(pods, self._keys_of_pod, content_changed)
+            controller.maps(pods, self._keys_waiting_for_gpus, _gpus_moved)
+        if caches.nodes is not None:
+            controller.maps(caches.nodes, lambda _node: self._keys_waiting(), content_changed)
 
     def wake(self, key: str) -> None:
         """Something that was measured about this LLMDeployment changed."""
@@ -185,9 +183,6 @@ class DeploymentController:
 
     async def reconcile(self, key: str) -> Result | None:
         """One look at one LLMDeployment, and what follows from it."""
-        namespace, _ = split_key(key)
-        if self._config.namespaces and namespace not in self._config.namespaces:
-            return None
         deployment = self._caches.deployments.get(key)
         if deployment is None or deployment.metadata.deletion_timestamp is not None:
             self._sensors.forget(key)
@@ -221,7 +216,7 @@ class DeploymentController:
             budget=caches.budgets.get(meta.key),
             pods=pods,
             gpu_pods=caches.pods.by_index(BY_GPU, ""),
-            nodes=caches.nodes.list(),
+            nodes=None if caches.nodes is None else caches.nodes.list(),
             probes=self._sensors.probes(meta.key, pods, models),
             measurements=self._sensors.measure(meta.key, pods),
             probing_since=self._probing_since,
@@ -237,6 +232,10 @@ class DeploymentController:
         return await execute(
             self._api, decided, LLM_DEPLOYMENT, deployment.metadata, tell=tell, written=self._caches.written
         )
+
+
+def _key_of_pinned(pin: VersionPin) -> Iterable[str]:
+    return (f"{pin.metadata.namespace}/{pin.spec.deployment}",)
 
 
 def _short_of_gpus(deployment: LLMDeployment) -> bool:
