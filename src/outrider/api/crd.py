@@ -20,7 +20,7 @@ from outrider.api.labels import GROUP, VERSION
 from outrider.api.llmdeployment import UNKNOWN, LLMDeploymentStatus
 from outrider.api.meta import Condition
 from outrider.api.modelrevision import ModelRevisionSpec, ModelRevisionStatus
-from outrider.api.schema import KEEP_UNKNOWN, Extra, Generator
+from outrider.api.schema import KEEP_UNKNOWN, SAYS, Extra, Generator
 from outrider.api.schema_check import default_object, prune_object, validate_object
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_model import Model, Resources
@@ -29,6 +29,9 @@ from outrider.api.spec_pod import Runtime
 from outrider.api.versionpin import VersionPinSpec, VersionPinStatus
 
 __all__ = ["KINDS", "crd", "default_object", "object_schema", "printer_columns", "prune_object", "validate_object"]
+
+LONGEST_WORD = 64
+"""Characters of a text that has a pattern and no limit of its own: no word that is taken is as long."""
 
 _CONDITIONS = {"conditions": ("type",)}
 
@@ -191,6 +194,34 @@ def object_schema(kind: str, *, describe: bool = False) -> Schema:
     }
 
 
+def published(schema: Schema, *, repeated: bool = False) -> Schema:
+    """A copy as an API server takes it, which refuses text by a rule that says what is allowed.
+
+    Of a pattern it would print the regular expression alone. Within lists and maps (`repeated`) patterns stay: the
+    server estimates what a rule costs on as many items as fit into a request, and would refuse the CRD.
+    """
+    plain: Schema = {}
+    for key, value in schema.items():
+        if key in ("items", "additionalProperties") and isinstance(value, Mapping):
+            plain[key] = published(dict(value), repeated=True)
+        elif key == "properties":
+            plain[key] = {name: published(part, repeated=repeated) for name, part in value.items()}
+        elif key != SAYS:
+            plain[key] = value
+    said = schema.get(SAYS)
+    if said and not repeated and plain.get("type") == "string":
+        pattern = plain.pop("pattern")
+        plain.setdefault("maxLength", LONGEST_WORD)
+        plain["x-kubernetes-validations"] = [{"rule": f"self.matches({_cel_text(pattern)})", "message": said}]
+    return plain
+
+
+def _cel_text(text: str) -> str:
+    """The text as a literal of CEL; between raw quotes a backslash stands for itself."""
+    assert "'" not in text
+    return f"r'{text}'"
+
+
 def crd(kind: str, *, describe: bool = True) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind, as `kubectl apply` takes it."""
     known = _BY_KIND[kind]
@@ -205,7 +236,7 @@ def crd(kind: str, *, describe: bool = True) -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": object_schema(kind, describe=describe)},
+        "schema": {"openAPIV3Schema": published(object_schema(kind, describe=describe))},
         "subresources": subresources,
         "additionalPrinterColumns": list(known.columns),
     }

@@ -22,6 +22,9 @@ from outrider.api.fields import ANY, Leaf, Schema, SchemaOnly
 from outrider.api.rules import Rule
 
 KEEP_UNKNOWN = "x-kubernetes-preserve-unknown-fields"
+SAYS = "x-outrider-says"
+"""Beside a pattern: what is allowed, in words. A CRD says it by a rule: see `crd.published`."""
+_NOTHING = "\n"
 _SCALARS: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
@@ -71,7 +74,9 @@ class Generator:
 
     def _annotated(self, base: Any, extras: Sequence[Any]) -> Schema:
         for extra in extras:
-            if isinstance(extra, Leaf | SchemaOnly):
+            if isinstance(extra, Leaf):
+                return dict(extra.schema) | _says(extra)
+            if isinstance(extra, SchemaOnly):
                 return dict(extra.schema)
         schema = self.schema(base)
         for extra in extras:
@@ -119,6 +124,17 @@ class Generator:
         elif self.defaults and name not in extra.required:
             schema |= _default(info)
         return {"description": text, **schema} if text else schema
+
+
+def _says(leaf: Leaf) -> Schema:
+    """What the parser says of text that it does not take, for whoever checks the pattern to say as well."""
+    if "pattern" not in leaf.schema:
+        return {}
+    try:
+        leaf.read(_NOTHING)
+    except ValueError as error:
+        return {SAYS: str(error)}
+    raise AssertionError(f"a line break is taken by the parser of {leaf.schema}")
 
 
 def _bounds(meta: Meta) -> Schema:

@@ -10,7 +10,7 @@ from typing import Any
 from outrider.api.errors import ABSENT, INVALID, NOT_SUPPORTED, TYPE_INVALID, FieldError, required
 from outrider.api.fields import Schema, whole
 from outrider.api.rules import rule_for
-from outrider.api.schema import KEEP_UNKNOWN
+from outrider.api.schema import KEEP_UNKNOWN, SAYS
 from outrider.api.walk import join
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -130,7 +130,7 @@ def _bound_problems(schema: Schema, value: Any) -> list[tuple[str, str]]:
             problems.append((f"must be {schema['maximum']} or less", INVALID))
     if isinstance(value, str):
         if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
-            problems.append((f"must match {schema['pattern']}", INVALID))
+            problems.append((schema.get(SAYS) or f"must match {schema['pattern']}", INVALID))
         if len(value) < schema.get("minLength", 0):
             problems.append(("must not be empty", INVALID))
         if len(value) > schema.get("maxLength", len(value)):
