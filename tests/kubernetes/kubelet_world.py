@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,11 +21,13 @@ from outrider.local.controlplane.pki import Authority, KeyPair
 from outrider.local.kubelet import AddressPool, Kubelet, NodeConfig, Settings, make_image_resolver
 from outrider.local.kubelet.leftovers import kill_leftovers, marked
 from outrider.local.kubelet.server import KubeletServer
+from outrider.local.kubelet.usage import UsageMonitor
 
 POD_JSON = POD.into(dict)
 SERVICE_ACCOUNT: Kind[Any] = Kind("", "v1", "ServiceAccount", "serviceaccounts", True, dict)
 QUICK = Settings(backoff_first=0.2, backoff_max=0.5, config_retry=0.2, lease_interval=1.0, stop_grace=1.0)
 PATIENCE = 60.0
+SLEEPER = (sys.executable, "-c", "import time\nprint('begun', flush=True)\ntime.sleep(600)")
 
 
 async def until(condition: Callable[[], Any], what: str) -> Any:
@@ -50,6 +53,15 @@ def free_port() -> int:
         return port
 
 
+def server_tls(pair: KeyPair, clients: Authority) -> ssl.SSLContext:
+    """For a server that demands certificates of that authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    context.load_verify_locations(clients.pair.certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 class KubeletWorld:
     """One node with its kubelet and its API, and an administrator's view of the cluster."""
 
@@ -62,7 +74,8 @@ class KubeletWorld:
         self.node = NodeConfig(name=name, kubelet_port=free_port(), **node)
         self.admin = HttpApi(plane.config)
         self.api = HttpApi(self.as_client(pair))
-        self.tls = self._server_tls(pair)
+        self.tls = server_tls(pair, self.authority)
+        self.usage = UsageMonitor(folder, SystemClock())
         self.kubelet: Kubelet
         self._task: asyncio.Task[None]
 
@@ -74,13 +87,6 @@ class KubeletWorld:
             client_certificate=pair.certificate,
             client_key=pair.key,
         )
-
-    def _server_tls(self, pair: KeyPair) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pair.certificate, pair.key)
-        context.load_verify_locations(self.authority.pair.certificate)
-        context.verify_mode = ssl.CERT_REQUIRED
-        return context
 
     async def start(self) -> None:
         images = make_image_resolver(self.api)
@@ -155,7 +161,7 @@ async def kubelet_world(plane: RunningPlane, folder: Path, name: str, **node: An
         await until(may_have_pods, "the namespace has its service account")
         await world.start()
         try:
-            async with KubeletServer(world.kubelet, world.tls):
+            async with KubeletServer(world.kubelet, world.usage, world.tls):
                 await asyncio.wait_for(world.kubelet.registered.wait(), PATIENCE)
                 yield world
         finally:
@@ -163,3 +169,13 @@ async def kubelet_world(plane: RunningPlane, folder: Path, name: str, **node: An
             left = marked(folder)
             kill_leftovers(folder)
     assert left == [], f"processes left behind: {left}"
+
+
+def story(plane: RunningPlane, folder: Path, name: str, scenario: Callable[[KubeletWorld], Awaitable[None]]) -> None:
+    """Play a scenario on a node and in a namespace of that name."""
+
+    async def run() -> None:
+        async with kubelet_world(plane, folder / "pods", name) as world:
+            await scenario(world)
+
+    asyncio.run(run())

@@ -1,23 +1,16 @@
 """What kubectl shows of pods that are processes, through the real API server."""
 
-import asyncio
-import sys
-from collections.abc import Awaitable, Callable
+import json
 from pathlib import Path
 
 from control_plane import RunningPlane
 
-from .kubelet_world import KubeletWorld, kubelet_world
+from outrider.local.controlplane.metrics_api import (
+    registration,
+)
+from outrider.local.controlplane.pki import Authority
 
-SLEEPER = (sys.executable, "-c", "import time\nprint('begun', flush=True)\ntime.sleep(600)")
-
-
-def story(plane: RunningPlane, folder: Path, name: str, scenario: Callable[[KubeletWorld], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with kubelet_world(plane, folder / "pods", name) as world:
-            await scenario(world)
-
-    asyncio.run(run())
+from .kubelet_world import SLEEPER, KubeletWorld, story
 
 
 def test_exec_and_logs(control_plane: RunningPlane, tmp_path: Path) -> None:
@@ -39,3 +32,11 @@ def test_exec_and_logs(control_plane: RunningPlane, tmp_path: Path) -> None:
         assert 'previous terminated container "main" in pod "web" not found' in nothing.stderr
 
     story(control_plane, tmp_path, "exec-and-logs", scenario)
+
+
+def test_the_registration_of_the_metrics_api_is_accepted(control_plane: RunningPlane, tmp_path: Path) -> None:
+    authority = Authority(control_plane.folder / "pki", "cluster-ca").pair.certificate.read_bytes()
+    objects = registration("192.168.77.250", 4443, authority)
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    applied = control_plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=manifest)
+    assert len(applied.stdout.splitlines()) == len(objects)

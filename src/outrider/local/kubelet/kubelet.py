@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ class Kubelet:
     def registered(self) -> asyncio.Event:
         """Set once the node is registered and its lease was renewed."""
         return self._agent.registered
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of the node object as they were last seen."""
+        return self._agent.labels
 
     @property
     def pods(self) -> list[PodWorker]:

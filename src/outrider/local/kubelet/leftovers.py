@@ -37,16 +37,31 @@ class _Family:
     session: int
     since: int
     """Start of the program, in clock ticks since boot."""
+    run: Path
+    """The run's folder."""
 
 
 def marked(folder: Path) -> list[int]:
     """The processes that belong to runs in `folder`, or to the run whose folder it is. Linux only; elsewhere none."""
     families = _families(folder)
-    try:
-        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-    except OSError:
-        return []
-    return [pid for pid in pids if _belongs(pid, folder, families)]
+    return [pid for pid in _all_processes() if _run_of(pid, folder, families) is not None]
+
+
+def programs(folder: Path) -> dict[int, Path]:
+    """The processes that run for containers of pods in `folder`, and the run's folder of each; without the shims.
+
+    Linux only; elsewhere none.
+    """
+    families = _families(folder)
+    runs = {family.run for family in families}
+    shims = {family.session for family in families}
+    found = {}
+    for pid in _all_processes():
+        run = _run_of(pid, folder, families)
+        if run is not None and pid not in shims:
+            # A command that a client runs has a mark of its own, within that of the run.
+            found[pid] = run if run in runs else run.parent
+    return found
 
 
 def kill_leftovers(folder: Path) -> int:
@@ -67,19 +82,26 @@ def kill_leftovers(folder: Path) -> int:
     return len(killed)
 
 
-def _belongs(pid: int, folder: Path, families: frozenset[_Family]) -> bool:
-    """Whether the process is of such a run. One that has ended, and is only waited for, is not."""
-    mark = _mark(pid)
-    if mark:
-        return mark == str(folder) or mark.startswith(f"{folder}/")
+def _all_processes() -> list[int]:
+    try:
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    except OSError:
+        return []
+
+
+def _run_of(pid: int, folder: Path, families: frozenset[_Family]) -> Path | None:
+    """The run in `folder` that the process is of, if any. One that has ended, and is only waited for, is of none."""
+    if mark := _mark(pid):
+        return Path(mark) if mark == str(folder) or mark.startswith(f"{folder}/") else None
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return False
+        return None
     state, group, session, started = fields[0], int(fields[2]), int(fields[3]), int(fields[19])
     if state in (b"Z", b"X"):
-        return False
-    return any((one.group, one.session) == (group, session) and one.since <= started for one in families)
+        return None
+    same = (one.run for one in families if (one.group, one.session) == (group, session) and one.since <= started)
+    return next(same, None)
 
 
 def _mark(pid: int) -> str:
@@ -98,14 +120,14 @@ def _families(folder: Path) -> frozenset[_Family]:
     """Of all runs in the folder that began since this boot."""
     boot = start_time(os.getpid()).partition(":")[0]
     found = set()
-    for run in _records(folder):
+    for path, run in _records(folder):
         since_boot, _, ticks = str(run["start"]).partition(":")
         if since_boot == boot and ticks.isdecimal():
-            found.add(_Family(int(run["pid"]), int(run["shim"]), int(ticks)))
+            found.add(_Family(int(run["pid"]), int(run["shim"]), int(ticks), path))
     return frozenset(found)
 
 
-def _records(folder: Path) -> Iterator[dict[str, Any]]:
+def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """What the shims wrote about the runs in the folder: of one run, one container, one pod, one node, or all."""
     for depth in range(5):
         for path in folder.glob("*/" * depth + "run.json"):
@@ -114,7 +136,7 @@ def _records(folder: Path) -> Iterator[dict[str, Any]]:
             except (OSError, msgspec.MsgspecError):
                 continue
             if isinstance(run, dict) and {"start", "pid", "shim"} <= run.keys():
-                yield run
+                yield path.parent, run
 
 
 def _kill_if_ours(pid: int, folder: Path, families: frozenset[_Family]) -> bool:
@@ -124,7 +146,7 @@ def _kill_if_ours(pid: int, folder: Path, families: frozenset[_Family]) -> bool:
         return False
     try:
         # Asked again now that the descriptor pins the process: the number may have changed hands before.
-        if not _belongs(pid, folder, families):
+        if _run_of(pid, folder, families) is None:
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except ProcessLookupError:
@@ -137,7 +159,7 @@ def _kill_if_ours(pid: int, folder: Path, families: frozenset[_Family]) -> bool:
 def _kill_recorded_groups(folder: Path) -> int:
     """Without /proc: kill the process groups that the shims wrote down, if the leader is still the same process."""
     killed = 0
-    for run in _records(folder):
+    for _, run in _records(folder):
         with contextlib.suppress(OSError):
             if run["start"] and start_time(run["pid"]) == run["start"]:
                 os.killpg(run["pid"], signal.SIGKILL)

@@ -76,6 +76,8 @@ class NodeAgent:
         self._heartbeat = 0.0
         """Monotonic time of the last renewal of the conditions."""
         self.registered = asyncio.Event()
+        self.labels: Mapping[str, str] = node.all_labels
+        """The node's labels as they were last seen."""
 
     async def run(self) -> None:
         """Register, then renew the lease and look at the own node again and again."""
@@ -104,6 +106,7 @@ class NodeAgent:
             found = await self._api.get(_NODE, self._node.name)
         except NotFound:
             found = await self._create()
+        self.labels = found["metadata"].get("labels") or {}
         if found["metadata"]["uid"] != self._uid:
             self._uid = found["metadata"]["uid"]
             found = await self._adopt(found)

@@ -10,7 +10,9 @@ import aiohttp
 from certificates import Authority
 from kubelet_client import Ended, WebSocketSession, query
 
+from outrider.kube.clock import SystemClock
 from outrider.local.kubelet.server import KubeletServer
+from outrider.local.kubelet.usage import UsageMonitor
 
 from ..conftest import PYTHON, World, world  # noqa: TID252  (absolute, it would be another module)
 
@@ -20,8 +22,11 @@ API_SERVER = "kube-apiserver-kubelet-client"
 class Node:
     """A node whose kubelet is served, and a client of it."""
 
-    def __init__(self, world: World, server: KubeletServer, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, world: World, usage: UsageMonitor, server: KubeletServer, session: aiohttp.ClientSession
+    ) -> None:
         self.world = world
+        self.usage = usage
         self.server = server
         self.session = session
 
@@ -60,11 +65,12 @@ async def served(folder: Path, authority: Authority, **options: Any) -> AsyncIte
         )
         await created.ready("web")
         tls = authority.client_tls(API_SERVER)
+        usage = UsageMonitor(folder, SystemClock())
         async with (
-            KubeletServer(created.kubelet, authority.server_tls(clients=authority), port=0) as server,
+            KubeletServer(created.kubelet, usage, authority.server_tls(clients=authority), port=0) as server,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
         ):
-            yield Node(created, server, session)
+            yield Node(created, usage, server, session)
 
 
 def story(folder: Path, authority: Authority, scenario: Callable[[Node], Awaitable[None]], **options: Any) -> None:

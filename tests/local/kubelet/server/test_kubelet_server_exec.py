@@ -242,6 +242,6 @@ def test_a_server_that_lets_anybody_in_is_not_made(folder: Path, authority: Auth
         open_to_all = authority.server_tls(clients=authority)
         open_to_all.verify_mode = ssl.CERT_NONE
         with pytest.raises(ValueError, match="demands client certificates"):
-            KubeletServer(node.world.kubelet, open_to_all)
+            KubeletServer(node.world.kubelet, node.usage, open_to_all)
 
     story(folder, authority, scenario)

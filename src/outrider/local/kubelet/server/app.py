@@ -17,6 +17,8 @@ from outrider.local.kubelet.kubelet import Kubelet
 from outrider.local.kubelet.server.commands import attach_to, exec_command
 from outrider.local.kubelet.server.logs import container_logs
 from outrider.local.kubelet.server.lookup import KUBELET
+from outrider.local.kubelet.server.stats import USAGE, resource_metrics, summary
+from outrider.local.kubelet.usage import UsageMonitor
 
 ADMINISTRATORS = "system:masters"
 API_SERVER = "kube-apiserver-kubelet-client"
@@ -30,16 +32,19 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(kubelet: Kubelet, clients: Collection[str]) -> web.Application:
+def make_app(kubelet: Kubelet, usage: UsageMonitor, clients: Collection[str]) -> web.Application:
     """The API of one node, for clients whose certificates have these common names, or are administrators'."""
     app = web.Application(middlewares=[_known_clients_only, _errors_as_text])
     app[KUBELET] = kubelet
+    app[USAGE] = usage
     app[CLIENTS] = clients
     app[UNDER_WAY] = set()
     app.on_shutdown.append(_end_all)
     pod = "{namespace}/{pod}"
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/pods", _pods)
+    app.router.add_get("/stats/summary", summary)
+    app.router.add_get("/metrics/resource", resource_metrics)
     app.router.add_get(f"/containerLogs/{pod}/{{container}}", container_logs)
     for method in ("GET", "POST"):
         app.router.add_route(method, f"/exec/{pod}/{{container}}", exec_command)
@@ -53,13 +58,15 @@ class KubeletServer:
     def __init__(
         self,
         kubelet: Kubelet,
+        usage: UsageMonitor,
         context: ssl.SSLContext,
         *,
         clients: Collection[str] = (API_SERVER,),
         address: str | None = None,
         port: int | None = None,
     ) -> None:
-        """`context` holds the serving certificate, and the authority whose client certificates are accepted.
+        """`usage` is what `/stats` tells of; somebody must run it. `context` holds the serving certificate, and the
+        authority whose client certificates are accepted.
 
         The node's own address and port are where an API server looks for it; another `address` and `port` (0: any free
         one) are for tests and for relays.
@@ -74,7 +81,7 @@ class KubeletServer:
         self._wanted_port = kubelet.node.kubelet_port if port is None else port
         # Without cancellation a log that is followed, of a container that is silent, would outlive its reader.
         self._runner = web.AppRunner(
-            make_app(kubelet, clients),
+            make_app(kubelet, usage, clients),
             access_log=None,
             handle_signals=False,
             handler_cancellation=True,
