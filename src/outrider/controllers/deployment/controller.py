@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
 from outrider.api import labels
@@ -17,7 +18,7 @@ from outrider.controllers.config import OperatorConfig
 from outrider.controllers.deployment.gather import Observed, build_snapshot
 from outrider.controllers.deployment.observe import gpus_of
 from outrider.controllers.deployment.sensors import Sensors
-from outrider.kube.api import Api, Kind
+from outrider.kube.api import Api, Invalid, Kind
 from outrider.kube.clock import Clock
 from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
@@ -50,6 +51,7 @@ from outrider.kube.queue import URGENT_PRIORITY
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.plan.actions import Emit, Plan
 from outrider.plan.deployment import plan
+from outrider.plan.deployment.effective import INVALID_SPEC
 
 BY_DEPLOYMENT = "by-deployment"
 BY_NAMESPACE = "by-namespace"
@@ -190,8 +192,14 @@ class DeploymentController:
         now = self._clock.now()
         if self._probing_since is None:
             self._probing_since = now
-        decided = plan(build_snapshot(self._observe(deployment), self._plan_config), now)
-        writes = await self._carry_out(deployment, decided)
+        snapshot = build_snapshot(self._observe(deployment), self._plan_config)
+        decided = plan(snapshot, now)
+        try:
+            writes = await self._carry_out(deployment, decided)
+        except Invalid as refusal:
+            if not snapshot.parsed.errors:
+                raise
+            writes = await self._without_status(deployment, decided, refusal)
         if writes:
             log.info("reconciled", writes=writes, because=decided.because)
         return Result(None if decided.requeue_at is None else max(0.0, decided.requeue_at - self._clock.now()))
@@ -222,12 +230,23 @@ class DeploymentController:
             probing_since=self._probing_since,
         )
 
+    async def _without_status(self, deployment: LLMDeployment, decided: Plan, refusal: Invalid) -> int:
+        """Say by an event what the status cannot say, and do the rest.
+
+        The API server takes no status for a stored object one of whose values has a type that a rule of its schema
+        cannot be evaluated on: of all mistakes it lets those alone not be.
+        """
+        log.warning("the status of an invalid object is not taken", error=refusal.message, because=decided.because)
+        self._tell(deployment, Emit("Warning", INVALID_SPEC, "; ".join(decided.because)))
+        return await self._carry_out(deployment, msgspec.structs.replace(decided, status=None))
+
+    def _tell(self, deployment: LLMDeployment, event: Emit) -> None:
+        if self._recorder is not None:
+            self._recorder.event(LLM_DEPLOYMENT, deployment, event.type, event.reason, event.note, action=event.reason)
+
     async def _carry_out(self, deployment: LLMDeployment, decided: Plan) -> int:
         def tell(event: Emit) -> None:
-            if self._recorder is not None:
-                self._recorder.event(
-                    LLM_DEPLOYMENT, deployment, event.type, event.reason, event.note, action=event.reason
-                )
+            self._tell(deployment, event)
 
         return await execute(
             self._api, decided, LLM_DEPLOYMENT, deployment.metadata, tell=tell, written=self._caches.written
