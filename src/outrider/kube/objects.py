@@ -248,8 +248,17 @@ class EndpointSlice(msgspec.Struct, frozen=True, rename="camel"):
 
     metadata: ObjectMeta = ObjectMeta()
     address_type: str = "IPv4"
-    endpoints: tuple[Endpoint, ...] = ()
-    ports: tuple[EndpointPort, ...] = ()
+    endpoints_or_null: tuple[Endpoint, ...] | None = msgspec.field(name="endpoints", default=())
+    """Kubernetes' own controller writes null where there are none."""
+    ports_or_null: tuple[EndpointPort, ...] | None = msgspec.field(name="ports", default=())
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return self.endpoints_or_null or ()
+
+    @property
+    def ports(self) -> tuple[EndpointPort, ...]:
+        return self.ports_or_null or ()
 
 
 class ConfigMap(msgspec.Struct, frozen=True, rename="camel"):

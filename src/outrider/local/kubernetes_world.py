@@ -5,23 +5,36 @@ it was entered belong to the host: the gateway's, and the relay to the API serve
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from socket import socket
 
+import structlog
+
 from outrider.kube.api import Api
 from outrider.kube.clock import Clock, SystemClock
 from outrider.kube.http import HttpApi
-from outrider.local.controlplane import access
+from outrider.kube.objects import SERVICE
+from outrider.local.controlplane import access, dns
 from outrider.local.controlplane.definitions import define, definitions_in, own_definitions
 from outrider.local.controlplane.flags import SERVICE_NETWORK, PlaneSettings
-from outrider.local.controlplane.namespace import NODE_NETWORK, POD_NETWORK, WORLD_ADDRESS, Anchor, enter, node_address
+from outrider.local.controlplane.namespace import (
+    NODE_NETWORK,
+    POD_NETWORK,
+    WORLD_ADDRESS,
+    Anchor,
+    enter,
+    node_address,
+    show_files,
+)
 from outrider.local.controlplane.pki import KeyPair
 from outrider.local.controlplane.plane import ControlPlane
 from outrider.local.controlplane.programs import Programs, ProgramsMissing
 from outrider.local.controlplane.relay import relayed
+from outrider.local.controlplane.services import PROXY_USER, ServiceNetwork
 from outrider.local.folder import WorldFolder, WorldInfo
 from outrider.local.furniture import describe, furnish, node_configs, remove_surplus_nodes
 from outrider.local.gateway import Gateway
@@ -29,6 +42,8 @@ from outrider.local.gateway import make_app as make_gateway_app
 from outrider.local.kubelet import AddressPool, ImageResolver, Kubelet, NodeConfig, make_image_resolver
 from outrider.local.parts import Tasks, bind, running_tasks, served, url_of
 from outrider.local.settings import Companion, Running, WorldSettings
+
+log = structlog.get_logger(__name__)
 
 NETWORKS = (POD_NETWORK, SERVICE_NETWORK, NODE_NETWORK)
 
@@ -82,7 +97,9 @@ class KubernetesWorld:
             api = bind(self._settings.api_port, 6443, "--api-port")
             gateway = bind(self._settings.gateway_port, 8080, "--gateway-port")
             self._listeners = _Listeners(api, gateway)
-            enter(anchor, NETWORKS)
+            if not enter(anchor, NETWORKS):
+                with contextlib.suppress(OSError):  # then names are not resolved, and `run` says so
+                    show_files(dns.resolver_files(self._folder.control_plane / "etc"))
             self._mark("network")
             try:
                 yield
@@ -107,6 +124,7 @@ class KubernetesWorld:
             api = await speak_as(plane.pki.admin)
             operator = await speak_as(plane.pki.service_account(access.OPERATOR_NAMESPACE, access.OPERATOR))
             front_door = await speak_as(plane.pki.client(access.GATEWAY_USER))
+            proxy = await speak_as(plane.pki.client(PROXY_USER))
             nodes = {node.name: await speak_as(plane.pki.node(node.name, node.address)) for node in self._nodes()}
             group = await stack.enter_async_context(running_tasks())
             group.start("control plane", plane.run(self._mark))
@@ -114,6 +132,8 @@ class KubernetesWorld:
             await stack.enter_async_context(relayed(listeners.api, "127.0.0.1", plane.settings.ports.api))
             await self._furnish(api)
             self._mark("definitions")
+            await self._serve_services(proxy, group)
+            self._mark("services")
             self._start_kubelets(api, nodes, group)
             stack.push_async_callback(self._stop_kubelets)
             gateway = Gateway(front_door, self._clock)
@@ -139,7 +159,18 @@ class KubernetesWorld:
         await define(api, self._clock, [*own_definitions(), *definitions_in(self._programs.gateway_api)])
         await access.grant(api)
         await furnish(api)
+        await api.apply(SERVICE, dns.service_body(), owner=access.FIELD_OWNER)
         await remove_surplus_nodes(api, self._settings)
+
+    async def _serve_services(self, api: Api, group: Tasks) -> None:
+        services = ServiceNetwork(api, self._clock, elsewhere=frozenset({dns.DNS_ADDRESS}))
+        names = dns.DnsServer(services.addresses)
+        group.start("services", services.run())
+        group.start("dns", names.run())
+        await group.wait_for(services.synced.wait())
+        await group.wait_for(names.serving.wait())
+        if not dns.names_are_resolved():
+            log.warning("pods do not resolve the names of Services: /etc/resolv.conf cannot be replaced for them")
 
     def _nodes(self) -> list[NodeConfig]:
         configs = node_configs(self._settings)

@@ -3,7 +3,8 @@
 Within the namespace whole ranges of addresses are local (AnyIP), so that any process may listen on any of them, without
 a bridge and without setting up each one. Nothing but loopback is in it: what runs inside reaches nothing outside.
 Sockets belong to the namespace in which they were made, so that listening sockets made before entering go on serving
-the host. Linux only. As an ordinary user it takes a user namespace too, in which that user is root.
+the host. Linux only. As an ordinary user it takes a user namespace too, in which that user is root. A mount namespace
+lets single files of the system be others in there, such as `/etc/resolv.conf`, and leaves all else as it is.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from outrider.kube.files import make_private_folder, write_private
@@ -33,8 +34,10 @@ LOCK_DESCRIPTOR = 3
 HIGH_DESCRIPTOR = 10
 END_SECONDS = 5.0
 
+_CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SLAVE = 0x1000, 0x4000, 0x80000
 
 
 def node_address(number: int) -> str:
@@ -113,9 +116,9 @@ class Anchor:
 
 
 def enter(anchor: Anchor, networks: Sequence[str]) -> bool:
-    """Move this process into the world's namespace, making it if it is not there. Tells whether it was.
+    """Move this process into the world's namespaces, making them if they are not there. Tells whether they were.
 
-    To be called before any thread is started: a process with threads cannot change its user namespace.
+    To be called before any thread is started: a process with threads cannot change its user and mount namespaces.
 
     Raises:
         NamespaceUnavailable: the system or the user cannot have one.
@@ -134,11 +137,24 @@ def enter(anchor: Anchor, networks: Sequence[str]) -> bool:
     return False
 
 
+def show_files(files: Mapping[Path, Path]) -> None:
+    """Within the world, let each file of the system (the key) be another one (the value), by a bind mount.
+
+    To be called once, by the process that made the namespaces. A file that the system does not have is left out.
+
+    Raises:
+        OSError: the system does not allow it; what runs in the world then sees its files as they are.
+    """
+    for shown, source in files.items():
+        if shown.exists():
+            _call("mount", os.fsencode(source), os.fsencode(shown), None, _MS_BIND, None)
+
+
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _call(function: str, *arguments: int) -> None:
+def _call(function: str, *arguments: int | bytes | None) -> None:
     if getattr(_libc(), function)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -149,6 +165,10 @@ def _join(pid: int) -> None:
     if os.geteuid() != 0 and _differs(pid, "user"):
         _set_namespace(pid, "user", _CLONE_NEWUSER)
     _set_namespace(pid, "net", _CLONE_NEWNET)
+    if _differs(pid, "mnt"):
+        folder = Path.cwd()
+        _set_namespace(pid, "mnt", _CLONE_NEWNS)
+        os.chdir(folder)  # entering it has led to its root
 
 
 def _differs(pid: int, kind: str) -> bool:
@@ -166,18 +186,25 @@ def _set_namespace(pid: int, kind: str, flag: int) -> None:
 
 
 def _separate() -> None:
-    """A network namespace of our own; with one of users around it where that takes rights that we lack."""
+    """Namespaces of our own; with one of users around them where that takes rights that we lack."""
     with contextlib.suppress(PermissionError):
-        _call("unshare", _CLONE_NEWNET)
+        _call("unshare", _CLONE_NEWNET | _CLONE_NEWNS)
+        _keep_mounts_to_ourselves()
         return
     user, group = os.geteuid(), os.getegid()
     try:
-        _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
+        _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWNS)
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        _keep_mounts_to_ourselves()
     except OSError as error:
         raise NamespaceUnavailable(f"cannot make a network namespace: {error.strerror}", _advice(error)) from error
+
+
+def _keep_mounts_to_ourselves() -> None:
+    """What is mounted in the world is not seen outside; what the system mounts later is seen in the world."""
+    _call("mount", None, b"/", None, _MS_REC | _MS_SLAVE, None)
 
 
 def _advice(error: OSError) -> list[str]:

@@ -99,17 +99,27 @@ async def _bridge(
             if greeting:
                 await _refuse(writer, f"502 {error.strerror or 'Bad Gateway'}")
             return
-        try:
-            writer.write(greeting)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, inner_writer))
-                group.create_task(_pump(inner_reader, writer))
-        except* OSError:
-            pass  # one end is gone, and so is the other now
-        finally:
-            inner_writer.close()
+        writer.write(greeting)
+        await joined(reader, writer, inner_reader, inner_writer)
     finally:
         writer.close()
+
+
+async def joined(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    inner_reader: asyncio.StreamReader,
+    inner_writer: asyncio.StreamWriter,
+) -> None:
+    """Pass bytes both ways until both ends have said all, or one is gone; the inner connection is then closed."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_pump(reader, inner_writer))
+            group.create_task(_pump(inner_reader, writer))
+    except* OSError:
+        pass  # one end is gone, and so is the other now
+    finally:
+        inner_writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,6 +23,8 @@ Engine = Literal["simulator", "vllm"]
 MODEL_SERVER_IMAGE = "vllm/vllm-openai"
 SIMULATOR_MODULE = "outrider.serving.simulator"
 SIMULATOR_VARIABLE = "OUTRIDER_SIMULATOR"
+ENTRY_POINTS: Mapping[str, tuple[str, ...]] = {"curlimages/curl": ("curl",)}
+"""What images run that are given no command, where the same program can be on this machine."""
 _API_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 _VLLM_VARIABLES = (
     *("CUDA_HOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "OMP_NUM_THREADS"),
@@ -208,7 +210,8 @@ def simulator_settings(data: Mapping[str, str], model: str, version: str) -> dic
 
 
 def _program(image: str, command: Sequence[str], args: Sequence[str]) -> Program:
-    """A container with a command of its own, run as it is."""
+    """A container with a command of its own, or with a program that is known, run as it is."""
+    command = command or ENTRY_POINTS.get(repository(image), ())
     if not command:
         raise ImageNotAvailable(
             f"image {image} cannot be run as a local process: the local world has no container engine. Give the "

@@ -1,0 +1,59 @@
+"""Services and names within the network of the world that runs on a real control plane."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from control_plane import programs_or_skip
+from story_world import GUIDE, ROOT, LocalWorld, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kubernetes]
+
+HEALTH_CHECK = (GUIDE / "model-health-check.yaml").read_text()
+WITHOUT_BODY = HEALTH_CHECK.replace("curl -s -w", "curl -s -o /dev/null -w")
+"""As the guide means it: the text that it compares with 200 holds the whole answer as well."""
+
+
+@pytest.fixture
+def kubernetes(world: LocalWorld) -> LocalWorld:
+    world.env["KUBEBUILDER_ASSETS"] = str(programs_or_skip().folder)
+    world.up("--kubernetes")
+    return world
+
+
+def inside(world: LocalWorld, *command: str) -> str:
+    """What a command prints that runs in the world's network and sees the world's files."""
+    anchor = (world.folder.control_plane / "anchor.pid").read_text()
+    enter = ["nsenter", "--target", anchor, "--net", "--mount", f"--wd={Path.cwd()}"]
+    if os.geteuid() != 0:
+        enter += ["--user", "--preserve-credentials"]
+    return subprocess.run([*enter, *command], capture_output=True, text=True, check=False, timeout=60).stdout
+
+
+def status_of(world: LocalWorld, url: str) -> str:
+    return inside(world, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url)
+
+
+def health_check(world: LocalWorld, manifest: str, job: str, condition: str) -> None:
+    """Run the CronJob's job once, and wait until it has ended so."""
+    world.outrider("kubectl", "apply", "--filename", "-", stdin=manifest)
+    production = ("--namespace", "production")
+    world.outrider("kubectl", "create", "job", job, "--from=cronjob/model-health-check", *production)
+    world.outrider("kubectl", "wait", f"job/{job}", f"--for=condition={condition}", "--timeout=100s", *production)
+
+
+def test_names_and_cluster_addresses_serve_pods_and_outlive_a_crash(kubernetes: LocalWorld) -> None:
+    kubernetes.outrider("apply", "--filename", str(ROOT / "examples" / "llama-3.1-8b.yaml"), "--wait")
+    health_check(kubernetes, WITHOUT_BODY, "by-name", "Complete")
+    service = kubernetes.json("get", "service", "llama-3-1-8b", "--namespace", "production")
+    for host in ("llama-3-1-8b.production", "llama-3.1-8b.production.svc.cluster.local", service["spec"]["clusterIP"]):
+        assert status_of(kubernetes, f"http://{host}:8080/v1/models") == "200", host
+    assert '"gitVersion"' in inside(kubernetes, "curl", "-sk", "https://kubernetes.default/version")
+    assert "10.96.0.10" not in Path("/etc/resolv.conf").read_text(), "the host keeps its own"
+    pid = kubernetes.info.pid
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the killed process is gone")
+    kubernetes.up("--kubernetes")
+    health_check(kubernetes, WITHOUT_BODY, "after-the-crash", "Complete")
