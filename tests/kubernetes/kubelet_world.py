@@ -1,12 +1,17 @@
 """A node of the real control plane, whose pods are processes of this machine."""
 
 import asyncio
+import fcntl
+import os
+import pty
 import socket
 import ssl
+import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import termios
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +147,51 @@ class KubeletWorld:
         """Run kubectl in the namespace of this world."""
         words = ("--namespace", self.namespace, *arguments)
         return await asyncio.to_thread(self.plane.kubectl, *words, stdin=stdin, check=check)
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator["Terminal"]:
+        """Start kubectl with a terminal of 80 columns and 24 lines; it is ended at the end."""
+        assert self.plane.programs.kubectl is not None
+        env = {**os.environ, "KUBECONFIG": str(self.plane.kubeconfig), "HOME": str(self.folder), "TERM": "xterm"}
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        argv = [str(self.plane.programs.kubectl), "--namespace", self.namespace, *arguments]
+        with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as run:
+            os.close(theirs)
+            os.set_blocking(ours, False)
+            try:
+                yield Terminal(run, ours)
+            finally:
+                run.kill()
+                os.close(ours)
+
+
+class Terminal:
+    """A program in a terminal of its own."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+        self.process = process
+        self.shown = ""
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    async def until(self, text: str) -> None:
+        """Wait until it has shown the text."""
+        await until(lambda: text in self._read(), f"{text!r} is shown by {self.process.args!r}")
+
+    async def code(self) -> int:
+        await until(lambda: (self._read(), self.process.poll())[1] is not None, "it ended")
+        return int(self.process.returncode)
+
+    def _read(self) -> str:
+        try:
+            while data := os.read(self._descriptor, 65536):
+                self.shown += data.decode()
+        except OSError:
+            pass
+        return self.shown
 
 
 @asynccontextmanager

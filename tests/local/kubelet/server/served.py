@@ -16,6 +16,7 @@ from outrider.local.kubelet.usage import UsageMonitor
 
 from ..conftest import PYTHON, World, world  # noqa: TID252  (absolute, it would be another module)
 
+PATIENCE = 120.0
 API_SERVER = "kube-apiserver-kubelet-client"
 
 
@@ -75,7 +76,7 @@ async def served(folder: Path, authority: Authority, **options: Any) -> AsyncIte
 
 def story(folder: Path, authority: Authority, scenario: Callable[[Node], Awaitable[None]], **options: Any) -> None:
     async def run() -> None:
-        async with served(folder, authority, **options) as node:
+        async with asyncio.timeout(PATIENCE), served(folder, authority, **options) as node:
             await scenario(node)
 
     asyncio.run(run())

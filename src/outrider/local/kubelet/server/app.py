@@ -17,6 +17,7 @@ from outrider.local.kubelet.kubelet import Kubelet
 from outrider.local.kubelet.server.commands import attach_to, exec_command
 from outrider.local.kubelet.server.logs import container_logs
 from outrider.local.kubelet.server.lookup import KUBELET
+from outrider.local.kubelet.server.portforward import port_forward
 from outrider.local.kubelet.server.stats import USAGE, resource_metrics, summary
 from outrider.local.kubelet.usage import UsageMonitor
 
@@ -49,6 +50,7 @@ def make_app(kubelet: Kubelet, usage: UsageMonitor, clients: Collection[str]) ->
     for method in ("GET", "POST"):
         app.router.add_route(method, f"/exec/{pod}/{{container}}", exec_command)
         app.router.add_route(method, f"/attach/{pod}/{{container}}", attach_to)
+        app.router.add_route(method, f"/portForward/{pod}", port_forward)
     return app
 
 

@@ -74,10 +74,10 @@ class SpdyStream:
 
 
 class SpdyConnection:
-    """The server's side. `run` reads what comes; new streams are in `opened`."""
+    """The server's side. `run` reads what comes; `opened` holds new streams, and None once the client has gone."""
 
     def __init__(self, carrier: Carrier) -> None:
-        self.opened: asyncio.Queue[SpdyStream] = asyncio.Queue()
+        self.opened: asyncio.Queue[SpdyStream | None] = asyncio.Queue()
         self.gone = asyncio.Event()
         """Set once the client is no longer there."""
         self._carrier = carrier
@@ -97,6 +97,7 @@ class SpdyConnection:
                 await self.send(GoAway(self._last_stream, PROTOCOL_ERROR))
         finally:
             self.gone.set()
+            self.opened.put_nowait(None)
             for stream in self._streams.values():
                 stream.lost()
 

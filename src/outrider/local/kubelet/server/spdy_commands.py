@@ -61,21 +61,14 @@ class SpdyStreams(ClientStreams):
 
     async def open(self) -> None:
         """Wait for the client to open its streams. Raises `TimeoutError`, and `ConnectionError` if it goes instead."""
-        gone = asyncio.create_task(self._connection.gone.wait())
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                while self._expected - self._streams.keys():
-                    opening = asyncio.create_task(self._connection.opened.get())
-                    await asyncio.wait([opening, gone], return_when=asyncio.FIRST_COMPLETED)
-                    if not opening.done():
-                        opening.cancel()
-                        raise ConnectionResetError("the client has gone")
-                    stream = opening.result()
-                    self._streams[stream.headers.get(STREAM_TYPE, "")] = stream
-            if self.options.stdin:
-                self.stdin = self._streams["stdin"].incoming
-        finally:
-            gone.cancel()
+        async with asyncio.timeout(OPEN_SECONDS):
+            while self._expected - self._streams.keys():
+                stream = await self._connection.opened.get()
+                if stream is None:
+                    raise ConnectionResetError("the client has gone")
+                self._streams[stream.headers.get(STREAM_TYPE, "")] = stream
+        if self.options.stdin:
+            self.stdin = self._streams["stdin"].incoming
 
     async def receive(self) -> None:
         """Take in what the client sends, until it has gone."""
