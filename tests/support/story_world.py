@@ -29,6 +29,9 @@ class LocalWorld:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.prefix: tuple[str, ...] = ()
+        """A program, with its arguments, that runs the commands."""
+        self.python = sys.executable
         self.folder = WorldFolder(root=home)
         self.env = {
             **{key: value for key, value in os.environ.items() if key != "KUBECONFIG"},
@@ -41,7 +44,7 @@ class LocalWorld:
     def outrider(self, *arguments: str, stdin: str = "", code: int | None = 0, timeout: float = DEADLINE) -> Finished:
         """Run a command; fails the test unless it ends with `code` (None: any)."""
         done = subprocess.run(
-            [sys.executable, "-m", "outrider", *arguments],
+            [*self.prefix, self.python, "-m", "outrider", *arguments],
             input=stdin,
             capture_output=True,
             text=True,

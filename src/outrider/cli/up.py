@@ -144,20 +144,29 @@ async def _run(folder: WorldFolder, run_world: "RunWorld") -> int:
     configure_logging(folder.log)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    up = False
 
     def end() -> None:
-        if not stop.is_set():
+        if not up:
+            running.cancel()  # what has come up so far is taken down again
+        elif not stop.is_set():
             print("ending the pods ...", file=sys.stderr, flush=True)
         stop.set()
 
+    def ready(world: "Running") -> None:
+        nonlocal up
+        up = True
+        print_banner(world.info, world.seconds["ready"], detached=False)
+
+    running = asyncio.ensure_future(run_world(stop, ready))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # under nohup the loss of the terminal means nothing
             loop.add_signal_handler(number, end)
-
-    def ready(running: "Running") -> None:
-        print_banner(running.info, running.seconds["ready"], detached=False)
-
-    await run_world(stop, ready)
+    try:
+        await running
+    except asyncio.CancelledError:
+        print("the start was given up; what was applied before is kept", file=sys.stderr, flush=True)
+        return Exit.INTERRUPTED
     print("the local world has ended; what was applied is kept for the next `outrider up`", flush=True)
     return Exit.OK
 

@@ -99,23 +99,43 @@ def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = Fal
         )
     folder.forget_info()
     output = folder.path / "up.out"
-    with output.open("wb") as sink:
-        output.chmod(0o600)
-        process = subprocess.Popen(  # noqa: S603 - this very program, with options that were checked
-            [sys.executable, "-m", "outrider", "up", "--world", folder.name, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "OUTRIDER_TRACEBACK": "1"},
-        )
+    process: subprocess.Popen[bytes] | None = None
     try:
+        # Interrupted within, `Popen` would raise although the process runs, and nobody would know of it.
+        with output.open("wb") as sink, _interrupts_put_off():
+            output.chmod(0o600)
+            process = subprocess.Popen(  # noqa: S603 - this very program, with options that were checked
+                [sys.executable, "-m", "outrider", "up", "--world", folder.name, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "OUTRIDER_TRACEBACK": "1"},
+            )
         return _when_up(folder, process, output, quiet=quiet)
     except BaseException:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GIVE_UP_SECONDS)
+        if process is not None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GIVE_UP_SECONDS)
         raise
+
+
+@contextmanager
+def _interrupts_put_off() -> Iterator[None]:
+    """What interrupts within takes effect at the end."""
+    came: list[int] = []
+    numbers = [
+        each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _when_up(

@@ -71,6 +71,8 @@ class WorldFolder:
         self.kubeconfig = self.path / "kubeconfig"
         self.pods = self.path / "pods"
         self.control_plane = self.path / "kubernetes"
+        self.proxy = self.control_plane / "proxy"
+        """Holds the URL, with its password, of the HTTP proxy that leads into the network of a world on Kubernetes."""
         self.log = self.path / "outrider.log"
         self._info = self.path / "world.json"
         self._lock = self.path / "lock"

@@ -16,6 +16,7 @@ import structlog
 
 from outrider.kube.api import Api
 from outrider.kube.clock import Clock, SystemClock
+from outrider.kube.files import write_private
 from outrider.kube.http import HttpApi
 from outrider.kube.objects import SERVICE
 from outrider.local.controlplane import access, dns
@@ -33,7 +34,7 @@ from outrider.local.controlplane.namespace import (
 from outrider.local.controlplane.pki import KeyPair
 from outrider.local.controlplane.plane import ControlPlane
 from outrider.local.controlplane.programs import Programs, ProgramsMissing
-from outrider.local.controlplane.relay import relayed
+from outrider.local.controlplane.relay import proxied, proxy_url, relayed
 from outrider.local.controlplane.services import PROXY_USER, ServiceNetwork
 from outrider.local.folder import WorldFolder, WorldInfo
 from outrider.local.furniture import describe, furnish, node_configs, remove_surplus_nodes
@@ -52,6 +53,7 @@ NETWORKS = (POD_NETWORK, SERVICE_NETWORK, NODE_NETWORK)
 class _Listeners:
     api: socket
     gateway: socket
+    proxy: socket
 
 
 class KubernetesWorld:
@@ -96,7 +98,7 @@ class KubernetesWorld:
         with self._folder.locked():
             api = bind(self._settings.api_port, 6443, "--api-port")
             gateway = bind(self._settings.gateway_port, 8080, "--gateway-port")
-            self._listeners = _Listeners(api, gateway)
+            self._listeners = _Listeners(api, gateway, bind(0, 0, ""))
             if not enter(anchor, NETWORKS):
                 with contextlib.suppress(OSError):  # then names are not resolved, and `run` says so
                     show_files(dns.resolver_files(self._folder.control_plane / "etc"))
@@ -130,6 +132,7 @@ class KubernetesWorld:
             group.start("control plane", plane.run(self._mark))
             await group.wait_for(plane.ready.wait())
             await stack.enter_async_context(relayed(listeners.api, "127.0.0.1", plane.settings.ports.api))
+            await stack.enter_async_context(proxied(listeners.proxy, self._folder.token()))
             await self._furnish(api)
             self._mark("definitions")
             await self._serve_services(proxy, group)
@@ -197,6 +200,7 @@ class KubernetesWorld:
         version = json.loads(await api.raw("GET", "/version"))["gitVersion"].removeprefix("v")
         self._mark("ready")
         now, gateway_url = self._clock.now(), url_of(self._listeners.gateway)
+        write_private(folder.proxy, f"{proxy_url(self._listeners.proxy, folder.token())}\n".encode())
         info = describe(
             folder, self._settings, api_url, gateway_url, now=now, kubernetes=version, seconds=self._seconds
         )

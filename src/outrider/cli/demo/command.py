@@ -44,9 +44,9 @@ def demo(
     timeline = Timeline(quiet=output == "json")
     folder = WorldFolder(_WORLD)
     remove_state(folder)
-    timeline.line("starting a local world: a small cluster whose pods are processes on this machine")
     with interrupted_by_termination():
         try:
+            timeline.line("starting a local world: a small cluster whose pods are processes on this machine")
             _show(folder, timeline, stay=stay, output=output)
         except KeyboardInterrupt:
             timeline.error("\nending the local world ...")

@@ -162,7 +162,7 @@ def _call(function: str, *arguments: int | bytes | None) -> None:
 
 def _join(pid: int) -> None:
     """Enter the namespaces of another process of ours."""
-    if os.geteuid() != 0 and _differs(pid, "user"):
+    if _differs(pid, "user"):
         _set_namespace(pid, "user", _CLONE_NEWUSER)
     _set_namespace(pid, "net", _CLONE_NEWNET)
     if _differs(pid, "mnt"):

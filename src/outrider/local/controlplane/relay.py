@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 CHUNK = 64 * 1024
 HEADER_BYTES = 16 * 1024
 HEADER_SECONDS = 10.0
-REALM = "outrider"
+USER = REALM = "outrider"
 
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -30,7 +30,7 @@ async def relayed(listener: socket.socket, host: str, port: int) -> AsyncIterato
 @asynccontextmanager
 async def proxied(listener: socket.socket, token: str) -> AsyncIterator[None]:
     """An HTTP CONNECT proxy to every address inside, for those who know the token (user `outrider`)."""
-    expected = b"Basic " + base64.b64encode(f"outrider:{token}".encode())
+    expected = b"Basic " + base64.b64encode(f"{USER}:{token}".encode())
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -47,6 +47,11 @@ async def proxied(listener: socket.socket, token: str) -> AsyncIterator[None]:
 
     async with _serving(listener, connected):
         yield
+
+
+def proxy_url(listener: socket.socket, token: str) -> str:
+    """What clients are told to use as their proxy, password included."""
+    return f"http://{USER}:{token}@127.0.0.1:{listener.getsockname()[1]}"
 
 
 def _judge(head: bytes, expected: bytes) -> tuple[str, tuple[str, int] | None]:
