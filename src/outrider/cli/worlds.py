@@ -134,8 +134,8 @@ def _interrupts_put_off() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for interrupt in came:
+            signal.raise_signal(interrupt)
 
 
 def _when_up(

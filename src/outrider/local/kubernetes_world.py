@@ -31,6 +31,7 @@ from outrider.local.controlplane.namespace import (
     node_address,
     show_files,
 )
+from outrider.local.controlplane.node_apis import served_node_apis
 from outrider.local.controlplane.pki import KeyPair
 from outrider.local.controlplane.plane import ControlPlane
 from outrider.local.controlplane.programs import Programs, ProgramsMissing
@@ -41,11 +42,13 @@ from outrider.local.furniture import describe, furnish, node_configs, remove_sur
 from outrider.local.gateway import Gateway
 from outrider.local.gateway import make_app as make_gateway_app
 from outrider.local.kubelet import AddressPool, ImageResolver, Kubelet, NodeConfig, make_image_resolver
+from outrider.local.kubelet.usage import UsageMonitor
 from outrider.local.parts import Tasks, bind, running_tasks, served, url_of
-from outrider.local.settings import Companion, Running, WorldSettings
+from outrider.local.settings import SYSTEM_NAMESPACE, Companion, Running, WorldSettings
 
 log = structlog.get_logger(__name__)
 
+KUBELET_PORT = 10250
 NETWORKS = (POD_NETWORK, SERVICE_NETWORK, NODE_NETWORK)
 
 
@@ -124,10 +127,10 @@ class KubernetesWorld:
                 return await stack.enter_async_context(HttpApi(plane.cluster_config(client), clock=self._clock))
 
             api = await speak_as(plane.pki.admin)
-            operator = await speak_as(plane.pki.service_account(access.OPERATOR_NAMESPACE, access.OPERATOR))
+            operator = await speak_as(plane.pki.service_account(SYSTEM_NAMESPACE, access.OPERATOR))
             front_door = await speak_as(plane.pki.client(access.GATEWAY_USER))
             proxy = await speak_as(plane.pki.client(PROXY_USER))
-            nodes = {node.name: await speak_as(plane.pki.node(node.name, node.address)) for node in self._nodes()}
+            nodes = {node.name: await speak_as(plane.pki.node(node.name)) for node in self._nodes()}
             group = await stack.enter_async_context(running_tasks())
             group.start("control plane", plane.run(self._mark))
             await group.wait_for(plane.ready.wait())
@@ -139,6 +142,10 @@ class KubernetesWorld:
             self._mark("services")
             self._start_kubelets(api, nodes, group)
             stack.push_async_callback(self._stop_kubelets)
+            usage = UsageMonitor(self._folder.pods, self._clock)
+            group.start("usage", usage.run())
+            node_apis = served_node_apis(plane.pki, self._kubelets, usage, api, address=WORLD_ADDRESS)
+            await stack.enter_async_context(node_apis)
             gateway = Gateway(front_door, self._clock)
             group.start("gateway", gateway.run())
             door = served(make_gateway_app(gateway), listeners.gateway, shutdown_seconds=5.0)
@@ -160,9 +167,9 @@ class KubernetesWorld:
 
     async def _furnish(self, api: Api) -> None:
         await define(api, self._clock, [*own_definitions(), *definitions_in(self._programs.gateway_api)])
-        await access.grant(api)
         await furnish(api)
         await api.apply(SERVICE, dns.service_body(), owner=access.FIELD_OWNER)
+        await access.grant(api, SYSTEM_NAMESPACE)
         await remove_surplus_nodes(api, self._settings)
 
     async def _serve_services(self, api: Api, group: Tasks) -> None:
@@ -177,7 +184,10 @@ class KubernetesWorld:
 
     def _nodes(self) -> list[NodeConfig]:
         configs = node_configs(self._settings)
-        return [replace(node, address=node_address(number)) for number, node in enumerate(configs, start=1)]
+        return [
+            replace(node, address=node_address(number), kubelet_port=KUBELET_PORT)
+            for number, node in enumerate(configs, start=1)
+        ]
 
     def _start_kubelets(self, api: Api, nodes: dict[str, HttpApi], group: Tasks) -> None:
         addresses = AddressPool("own", network=POD_NETWORK, seed=self._folder.name)

@@ -27,7 +27,7 @@ def test_every_client_is_who_kubernetes_expects(tmp_path: Path) -> None:
     assert _who(pki.admin) == ("outrider-admin", {"system:masters"})
     assert _who(pki.controller_manager) == ("system:kube-controller-manager", set())
     assert _who(pki.scheduler) == ("system:kube-scheduler", set())
-    assert _who(pki.node("node-1", "192.168.77.1")) == ("system:node:node-1", {"system:nodes"})
+    assert _who(pki.node("node-1")) == ("system:node:node-1", {"system:nodes"})
     account = (
         "system:serviceaccount:outrider-system:outrider",
         {"system:serviceaccounts", "system:serviceaccounts:outrider-system"},

@@ -3,48 +3,47 @@
 from collections.abc import Iterable
 from typing import Any
 
-from outrider.kube.api import Api, Kind, Object
+from outrider.kube.api import Api, Object
+from outrider.kube.installed import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, installed_kind
+from outrider.plan.install.objects import ACCOUNT
+from outrider.plan.install.roles import operator_roles, people_roles
+from outrider.plan.install.settings import Installation
+from outrider.plan.install.workload import service_account
 
 FIELD_OWNER = "outrider-world"
-OPERATOR_NAMESPACE = "outrider-system"
-OPERATOR = "outrider"
-"""The operator's service account."""
+OPERATOR = ACCOUNT
 GATEWAY_USER = "outrider:gateway"
-
-_RBAC = ("rbac.authorization.k8s.io", "v1")
-CLUSTER_ROLE: Kind[dict[str, Any]] = Kind(*_RBAC, "ClusterRole", "clusterroles", False, dict)
-CLUSTER_ROLE_BINDING: Kind[dict[str, Any]] = Kind(*_RBAC, "ClusterRoleBinding", "clusterrolebindings", False, dict)
+GATEWAY_ROLE = "outrider-local-gateway"
 
 _READ = ["get", "list", "watch"]
-_GATEWAY_RULES = (
+_GATEWAY_RULES: list[dict[str, Any]] = [
     {"apiGroups": [""], "resources": ["services", "pods"], "verbs": _READ},
     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
     {"apiGroups": ["gateway.networking.k8s.io"], "resources": ["gateways", "httproutes"], "verbs": _READ},
     {"apiGroups": ["inference.llm-d.io"], "resources": ["llmdeployments"], "verbs": _READ},
-)
+]
 
 
-def _binding(name: str, role: str, subject: Object) -> Object:
-    return {
+def _gateway() -> Iterable[Object]:
+    """What the world's own gateway reads."""
+    yield {
+        "apiVersion": CLUSTER_ROLE.api_version,
+        "kind": CLUSTER_ROLE.kind,
+        "metadata": {"name": GATEWAY_ROLE},
+        "rules": _GATEWAY_RULES,
+    }
+    yield {
         "apiVersion": CLUSTER_ROLE_BINDING.api_version,
         "kind": CLUSTER_ROLE_BINDING.kind,
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": _RBAC[0], "kind": "ClusterRole", "name": role},
-        "subjects": [subject],
+        "metadata": {"name": GATEWAY_ROLE},
+        "roleRef": {"apiGroup": CLUSTER_ROLE.group, "kind": CLUSTER_ROLE.kind, "name": GATEWAY_ROLE},
+        "subjects": [{"apiGroup": CLUSTER_ROLE.group, "kind": "User", "name": GATEWAY_USER}],
     }
 
 
-def _bodies() -> Iterable[tuple[Kind[Any], Object]]:
-    gateway = {"name": "outrider-local-gateway"}
-    role = {"apiVersion": CLUSTER_ROLE.api_version, "kind": CLUSTER_ROLE.kind, "metadata": gateway}
-    yield CLUSTER_ROLE, {**role, "rules": list(_GATEWAY_RULES)}
-    user = {"apiGroup": _RBAC[0], "kind": "User", "name": GATEWAY_USER}
-    yield CLUSTER_ROLE_BINDING, _binding(gateway["name"], gateway["name"], user)
-    account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": OPERATOR_NAMESPACE}
-    yield CLUSTER_ROLE_BINDING, _binding("outrider-local-operator", "cluster-admin", account)
-
-
-async def grant(api: Api) -> None:
-    """Write the roles and bindings."""
-    for kind, body in _bodies():
-        await api.apply(kind, body, owner=FIELD_OWNER)
+async def grant(api: Api, operator_namespace: str) -> None:
+    """Write the roles and bindings. The operator gets what `outrider install` gives it, and no more."""
+    account = [service_account(operator_namespace)]
+    roles = [*operator_roles(Installation(), operator_namespace), *people_roles()]
+    for body in (*account, *roles, *_gateway()):
+        await api.apply(installed_kind(body), body, owner=FIELD_OWNER)

@@ -128,9 +128,13 @@ class Pki:
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
         return self.client(f"system:serviceaccount:{namespace}:{name}", groups)
 
-    def node(self, name: str, address: str) -> KeyPair:
-        """A kubelet's certificate, both for speaking to the API server and for serving it."""
-        return self.cluster.issue(f"node-{name}", f"system:node:{name}", ["system:nodes"], names=(name, address))
+    def node(self, name: str) -> KeyPair:
+        """The certificate with which a kubelet speaks to the API server."""
+        return self.cluster.issue(f"node-{name}", f"system:node:{name}", ["system:nodes"])
+
+    def node_server(self, name: str, address: str) -> KeyPair:
+        """The certificate with which a kubelet serves the API server."""
+        return self.cluster.issue(f"node-{name}-server", name, names=(name, address))
 
     def _token_key(self) -> KeyPair:
         pair = KeyPair(self._folder / "tokens.pub", self._folder / "tokens.key")

@@ -32,6 +32,8 @@ DEADLINE_PRECISION = 0.01
 """Seconds. Deadlines closer than this are the same: they are computed anew from what is left of a grace period."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+API_RETRY_SECONDS = 0.5
+
 log = structlog.get_logger(__name__)
 
 
@@ -162,7 +164,8 @@ class Container:
         except ImageNotAvailable as error:
             self._image_missing(error.message)
         except ApiError as error:
-            self._wait("CreateContainerConfigError", f"the API server did not answer: {error}", 1.0)
+            # Nothing is wrong with the container: a new pod's Secrets are denied until the authorizer knows of the pod.
+            self._wait("ContainerCreating", f"the API server did not answer: {error}", API_RETRY_SECONDS)
         except (ShimFailedError, OSError) as error:
             self._wait("RunContainerError", str(error), self._services.settings.config_retry)
         else:
