@@ -47,6 +47,8 @@ def node_configs(settings: WorldSettings) -> list[NodeConfig]:
             memory="2Ti",
             gpus=settings.gpus_per_node,
             gpu_product=settings.gpu_product,
+            # A real engine uses the GPUs of this machine, which have their own nvidia-smi.
+            gpus_simulated=settings.engine == "simulator",
             labels={GPU_NODE: "gpu"} if settings.gpus_per_node else {GPU_NODE: "cpu"},
         )
         for number in range(1, settings.nodes + 1)

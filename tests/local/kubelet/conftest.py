@@ -60,11 +60,19 @@ async def until(
 class World:
     """A store and one kubelet."""
 
-    def __init__(self, api: Api, folder: Path, *, gpus: int = 0, addresses: AddressPool | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        folder: Path,
+        *,
+        gpus: int = 0,
+        addresses: AddressPool | None = None,
+        node: NodeConfig | None = None,
+    ) -> None:
         self.api = api
         self.folder = folder
         self.addresses = addresses or AddressPool("own", seed=str(folder))
-        self.node = NodeConfig(name="node-1", gpus=gpus)
+        self.node = node or NodeConfig(name="node-1", gpus=gpus)
         self.settings = QUICK
         self.kubelet: Kubelet
         self._task: asyncio.Task[None] | None = None

@@ -205,6 +205,8 @@ class Container:
         }
         if self._services.gpus.count:
             environment |= gpu_environment(self.context.record.gpus.get(self.name, []))
+        if self._services.simulated_gpus is not None:
+            environment |= self._services.simulated_gpus.environment(environment["PATH"])
         return environment
 
     async def _remember_surroundings(self) -> None:

@@ -23,6 +23,7 @@ from outrider.local.kubelet.pod import POD_JSON, PodWorker
 from outrider.local.kubelet.runtime import Runtime, is_locked
 from outrider.local.kubelet.services import Services
 from outrider.local.kubelet.settings import Settings
+from outrider.local.kubelet.simulated_gpus import SimulatedGpus
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Kubelet:
             images=images,
             addresses=addresses,
             gpus=GpuPool(node.gpus),
+            simulated_gpus=self._simulated_gpus(),
             handlers=Handlers(clock),
             events=PodEvents(api, clock, node.name),
         )
@@ -125,6 +127,13 @@ class Kubelet:
             await asyncio.to_thread(kill_leftovers, self.folder)
 
     # Beginning
+
+    def _simulated_gpus(self) -> SimulatedGpus | None:
+        if not self.node.gpus or not self.node.gpus_simulated:
+            return None
+        gpus = SimulatedGpus(self.folder, self.node)
+        gpus.prepare()
+        return gpus
 
     def _reserve(self) -> None:
         """What the pods of an earlier life have been given is theirs, until it is known that they are gone."""

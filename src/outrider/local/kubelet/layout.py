@@ -87,7 +87,7 @@ class PodFolder:
 def pod_folders(pods: Path) -> list[PodFolder]:
     """The folders of all pods that have left something on disk."""
     try:
-        return [PodFolder(entry) for entry in sorted(pods.iterdir()) if entry.is_dir()]
+        return [PodFolder(entry) for entry in sorted(pods.iterdir()) if entry.is_dir() and entry.name[0] != "."]
     except OSError:
         return []
 

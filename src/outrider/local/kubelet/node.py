@@ -39,6 +39,8 @@ class NodeConfig:
     memory: str = "512Gi"
     gpus: int = 0
     gpu_product: str = "NVIDIA-H100-80GB-HBM3"
+    gpus_simulated: bool = True
+    """Whether the GPUs are only said to be there: then containers get an `nvidia-smi` that shows them."""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[Mapping[str, str]] = ()
     """Each with `key`, `effect` and perhaps `value`; given to a node that is new."""

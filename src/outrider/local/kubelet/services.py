@@ -12,6 +12,7 @@ from outrider.local.kubelet.images import ImageResolver
 from outrider.local.kubelet.node import NodeConfig
 from outrider.local.kubelet.runtime import Runtime
 from outrider.local.kubelet.settings import Settings
+from outrider.local.kubelet.simulated_gpus import SimulatedGpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,5 +25,6 @@ class Services:
     images: ImageResolver
     addresses: AddressPool
     gpus: GpuPool
+    simulated_gpus: SimulatedGpus | None
     handlers: Handlers
     events: PodEvents

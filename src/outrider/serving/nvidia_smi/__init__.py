@@ -1,0 +1,1 @@
+"""`nvidia-smi` for simulated GPUs: `python -m outrider.serving.nvidia_smi`."""
