@@ -189,3 +189,26 @@ def test_a_pod_that_ends_takes_requests_until_every_proxy_knows() -> None:
 def test_a_large_model_may_take_as_long_as_its_weights_need(uri: str, seconds: int) -> None:
     probe = engine(model(uri))["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= seconds
+
+
+COLOURS: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "the guide's green": ("llama-3.1-8b-green", {}, "green"),
+    "the guide's blue": ("llama-3.1-8b-blue", {}, "blue"),
+    "a name that only contains it": ("green-llama", {}, None),
+    "a colour alone is a name": ("blue", {}, None),
+    "a name that ends in something else": ("llama-3.1-8b-prod", {}, None),
+    "the user's own label comes first": (
+        "llama-green", {"template": {"metadata": {"labels": {"deployment": "mine"}}}}, "mine",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "spec", "colour"), COLOURS.values(), ids=COLOURS.keys())
+def test_the_label_by_which_a_service_chooses_between_blue_and_green(
+    name: str, spec: dict[str, Any], colour: str | None
+) -> None:
+    world = PlanWorld(merged(LLAMA, {"metadata": {"name": name}, "spec": spec}))
+    (body,) = [
+        step.body for step in world.plan().actions if isinstance(step, Apply) and step.body["kind"] == "Deployment"
+    ]
+    assert body["spec"]["template"]["metadata"]["labels"].get("deployment") == colour

@@ -1,5 +1,6 @@
 """Whole lives of a deployment in the pure world: releases, rollbacks, pins, mistakes and shortages."""
 
+import copy
 from itertools import pairwise
 from typing import Any
 
@@ -368,6 +369,7 @@ def test_history_is_bounded_and_never_forgets_what_is_in_use(world: PlanWorld) -
 
 DRIFT: dict[str, tuple[tuple[str, str], list[Any], Any]] = {
     "replicas": (("Deployment", "llama"), ["spec", "replicas"], 7),
+    "the surge": (("Deployment", "llama"), ["spec", "strategy", "rollingUpdate", "maxSurge"], 5),
     "the image": (("Deployment", "llama"), ["spec", "template", "spec", "containers", 0, "image"], "evil:1"),
     "the Service's selector, by one more key as the guide's script adds it": (
         ("Service", "llama"), ["spec", "selector", "deployment"], "green",
@@ -393,6 +395,23 @@ def test_what_somebody_changed_behind_our_back_is_put_right(what: str) -> None:
         target = target[step]
     assert target.get(path[-1]) == before
     assert "DriftCorrected" in {event.reason for event in world.events}
+
+
+def test_what_kubectl_rollout_undo_brought_back_is_replaced_and_told(world: PlanWorld) -> None:
+    """It brings back the older template, and with it our own annotations of that time."""
+    key = ("Deployment", "llama")
+    older = copy.deepcopy(world.objects[key])
+    released(world, "v1.3.0")
+    newer = copy.deepcopy(world.objects[key]["spec"]["template"])
+    world.objects[key]["spec"]["template"] = older["spec"]["template"]
+    world.objects[key]["metadata"]["annotations"] = older["metadata"]["annotations"]
+    world.settle()
+    assert world.objects[key]["spec"]["template"] == newer
+    (told,) = [event.note for event in world.events if event.reason == "DriftCorrected"]
+    assert told == (
+        "Deployment llama: somebody went back to v1.0.0, as `kubectl rollout undo` does; "
+        "`outrider rollback` is what lasts."
+    )
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "PodDisruptionBudget"])

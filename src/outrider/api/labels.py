@@ -27,6 +27,11 @@ ROLE = "llm-d.ai/role"
 ROLE_VALUE = "decode"
 ENGINE_TYPE = "llm-d.ai/engine-type"
 
+COLOUR = "deployment"
+"""Pods of an LLMDeployment named `...-blue` or `...-green` carry `deployment=blue` or `deployment=green`, by which the
+Service in the SRE guide's blue-green script chooses between them. A pod label of the user's own comes first."""
+COLOURS = ("blue", "green")
+
 GPU_RESOURCE = "nvidia.com/gpu"
 GPU_PRODUCT = "nvidia.com/gpu.product"
 GPU_NODE = "node-type"

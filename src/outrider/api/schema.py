@@ -53,7 +53,7 @@ class Generator:
     """Whether the API server fills in the types' defaults. Not in a spec that people write: their files should stay
     what is stored."""
     describe: bool = False
-    """Whether to add the docstrings, read from the source, as descriptions."""
+    """Whether to add the docstrings, read from the source, as descriptions: a field's own, else that of its type."""
 
     def schema(self, tp: Any) -> Schema:
         """The schema of a type as struct fields are annotated with."""
@@ -110,6 +110,8 @@ class Generator:
             schema[KEEP_UNKNOWN] = True
         if wanted:
             schema["required"] = wanted
+        if self.describe and (text := class_text(tp)):
+            schema = {"description": text, **schema}
         if extra.rules:
             schema["x-kubernetes-validations"] = [rule.manifest() for rule in extra.rules]
         return schema
@@ -123,7 +125,7 @@ class Generator:
             schema["default"] = extra.defaults[name]
         elif self.defaults and name not in extra.required:
             schema |= _default(info)
-        return {"description": text, **schema} if text else schema
+        return {"description": text, **{key: schema[key] for key in schema if key != "description"}} if text else schema
 
 
 def _says(leaf: Leaf) -> Schema:
@@ -160,8 +162,7 @@ def _default(info: FieldInfo) -> Schema:
 @cache
 def field_texts(tp: type[msgspec.Struct]) -> dict[str, str]:
     """The docstrings under a struct's fields, by field name, each as one line. Needs the source."""
-    definition = ast.parse(textwrap.dedent(inspect.getsource(tp))).body[0]
-    assert isinstance(definition, ast.ClassDef)
+    definition = _definition(tp)
     texts = {}
     for before, after in zip(definition.body, definition.body[1:], strict=False):
         if (
@@ -173,3 +174,15 @@ def field_texts(tp: type[msgspec.Struct]) -> dict[str, str]:
         ):
             texts[before.target.id] = " ".join(after.value.value.split())
     return texts
+
+
+def class_text(tp: type[msgspec.Struct]) -> str:
+    """The docstring of a struct as one line, empty if there is none. Needs the source."""
+    return " ".join((ast.get_docstring(_definition(tp)) or "").split())
+
+
+@cache
+def _definition(tp: type[msgspec.Struct]) -> ast.ClassDef:
+    definition = ast.parse(textwrap.dedent(inspect.getsource(tp))).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    return definition

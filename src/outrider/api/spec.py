@@ -27,7 +27,7 @@ __all__ = ["LLMDeploymentSpec", "Model", "PodSettings", "Release", "Resources", 
 
 
 class LLMDeploymentSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """What people ask for. Properties answer what follows from several fields."""
+    """What people ask for of an LLM service."""
 
     model: Model = Model()
     """What is served."""

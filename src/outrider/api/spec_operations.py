@@ -163,16 +163,24 @@ class WrittenTriggers(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AutoRollback(msgspec.Struct, frozen=True, rename="camel"):
+    """When a version is taken back by itself. The condition SpecHonoured says whether this version acts on it."""
+
     enabled: bool = False
+    """Whether the triggers are to be watched. Default: false."""
     triggers: tuple[WrittenTriggers, ...] = ()
     """Any of them asks for a rollback: `errorRate: ">1%"`, `latencyP95: ">1000ms"`, `throughput: "<10 tokens/sec"`."""
     window: DurationField = Duration.of_seconds(60)
+    """The time over which the indicators are taken. Default: 60s."""
     min_requests: NotNegative = 20
+    """Fewer requests than this in a window say nothing. Default: 20."""
     consecutive: Count = 2
+    """How many windows in a row have to be bad. Default: 2."""
     bake_time: DurationField = Duration.of_seconds(1800)
-    """How long a release serves before it counts as verified."""
+    """How long a release serves before it counts as verified. Default: 1800s."""
     cooldown: DurationField = Duration.of_seconds(1800)
+    """How long after a rollback no other one begins by itself. Default: 1800s."""
     mode: Annotated[Literal["auto", "recommend"], words("auto", "recommend")] = "auto"
+    """`auto` rolls back; `recommend` only says that it would. Default: auto."""
 
     @property
     def rules(self) -> tuple[RollbackTrigger, ...]:
@@ -189,7 +197,10 @@ class AutoRollback(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Rollback(msgspec.Struct, frozen=True, rename="camel"):
+    """How to go back to a version that worked: by hand (`outrider rollback`) at any time, or by itself."""
+
     enabled: bool = True
+    """Rollback is always possible: false changes nothing."""
     previous_versions: tuple[VersionField, ...] = ()
     """Fallbacks, best first. Default: from the deployment's own history."""
     auto_rollback: AutoRollback = AutoRollback()

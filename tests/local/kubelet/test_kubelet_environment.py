@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from outrider.kube.api import Forbidden, Kind
 from outrider.kube.clock import SystemClock
 from outrider.kube.objects import CONFIG_MAP, SECRET
 from outrider.local.kubelet.environment import ConfigError, Environment, PodFacts
@@ -56,7 +57,7 @@ async def environment(container: dict[str, Any]) -> dict[str, str]:
         token = {"metadata": {"name": "token", "namespace": "default"}, "data": encoded}
         await api.create(SECRET, head | {"kind": "Secret"} | token)
         main = POD["spec"]["containers"][0]  # type: ignore[index]
-        return await Environment(api, POD, FACTS).of(main | container)
+        return await Environment(api, POD, FACTS, SystemClock()).of(main | container)
 
 
 ONE_VALUE = {
@@ -145,6 +146,39 @@ def test_what_points_into_an_empty_dir_is_left_to_the_process() -> None:
     async def found() -> dict[str, str]:
         async with Store.opened(SystemClock()) as store:
             container = {"name": "main", "env": variables, "volumeMounts": mounts}
-            return await Environment(StoreApi(store), pod, FACTS).of(container)
+            return await Environment(StoreApi(store), pod, FACTS, SystemClock()).of(container)
 
     assert asyncio.run(found()) == {"ELSEWHERE": "/cached", "CLAIMED": "/claim/x"}
+
+
+class LateAuthorizer(StoreApi):
+    """An API server that learns a moment later that the pod is on this node: until then it refuses."""
+
+    refusals = 3
+
+    async def get(self, kind: Kind[Any], name: str, namespace: str = "") -> Any:
+        if kind is SECRET and self.refusals:
+            self.refusals -= 1
+            raise Forbidden("no relationship found between node 'node-1' and this object")
+        return await super().get(kind, name, namespace)
+
+
+def test_a_secret_that_the_node_may_not_read_yet_is_read_a_moment_later() -> None:
+    async def found() -> dict[str, str]:
+        async with Store.opened(SystemClock()) as store:
+            api = LateAuthorizer(store)
+            optional = secret("KEY", name="absent", optional=True)
+            return await Environment(api, POD, FACTS, SystemClock()).of({"name": "main", "env": [optional]})
+
+    assert asyncio.run(found()) == {}
+
+
+def test_a_secret_that_stays_forbidden_is_told() -> None:
+    async def find() -> None:
+        async with Store.opened(SystemClock()) as store:
+            api = LateAuthorizer(store)
+            api.refusals = 100
+            await Environment(api, POD, FACTS, SystemClock()).of({"name": "main", "env": [secret("KEY")]})
+
+    with pytest.raises(Forbidden, match="no relationship"):
+        asyncio.run(find())

@@ -178,7 +178,7 @@ class Container:
             self._spawn(self._post_start(run))
 
     async def _run_spec(self) -> RunSpec:
-        variables = await Environment(self._services.api, self.context.pod, self.context.facts).of(self.spec)
+        variables = await self._variables()
         expanded = dict(self.spec)
         for part in ("command", "args"):
             if self.spec.get(part):
@@ -193,6 +193,10 @@ class Container:
             log_bytes=self._services.settings.log_bytes,
             log_files=self._services.settings.log_files,
         )
+
+    async def _variables(self) -> dict[str, str]:
+        environment = Environment(self._services.api, self.context.pod, self.context.facts, self._clock)
+        return await environment.of(self.spec)
 
     def _base_environment(self) -> dict[str, str]:
         """What every container has. Nothing of the operator's own environment but where programs are found."""
@@ -212,7 +216,7 @@ class Container:
     async def _remember_surroundings(self) -> None:
         """For probes, hooks and commands in an adopted run: as good as can be told now."""
         try:
-            variables = await Environment(self._services.api, self.context.pod, self.context.facts).of(self.spec)
+            variables = await self._variables()
         except (ConfigError, ApiError):
             variables = {}
         self._environment = self._base_environment() | variables

@@ -6,12 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from outrider.api.quantity import Quantity
-from outrider.kube.api import Api, NotFound
+from outrider.kube.api import Api, Forbidden, Kind, NotFound
+from outrider.kube.clock import Clock
 from outrider.kube.objects import CONFIG_MAP, SECRET
 from outrider.local.kubelet.expansion import expand
+
+BOUND_A_MOMENT_AGO = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before each new try. A busy API server was seen to learn of a pod's node within half a second."""
+
+T = TypeVar("T")
 
 _MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
@@ -34,8 +40,9 @@ class PodFacts:
 class Environment:
     """Builds the environments of a pod's containers. ConfigMaps and Secrets are read anew for each container start."""
 
-    def __init__(self, api: Api, pod: Mapping[str, Any], facts: PodFacts) -> None:
+    def __init__(self, api: Api, pod: Mapping[str, Any], facts: PodFacts, clock: Clock) -> None:
         self._api = api
+        self._clock = clock
         self._pod = pod
         self._facts = facts
         self._namespace: str = pod["metadata"].get("namespace", "")
@@ -102,7 +109,7 @@ class Environment:
     async def _config_map(self, reference: Mapping[str, Any]) -> dict[str, str] | None:
         name = reference.get("name", "")
         try:
-            return (await self._api.get(CONFIG_MAP, name, self._namespace)).data
+            return (await self._read(CONFIG_MAP, name)).data
         except NotFound:
             if reference.get("optional"):
                 return None
@@ -111,7 +118,7 @@ class Environment:
     async def _secret(self, reference: Mapping[str, Any]) -> dict[str, str] | None:
         name = reference.get("name", "")
         try:
-            encoded = (await self._api.get(SECRET, name, self._namespace)).data
+            encoded = (await self._read(SECRET, name)).data
         except NotFound:
             if reference.get("optional"):
                 return None
@@ -120,6 +127,17 @@ class Environment:
             return {key: base64.b64decode(value).decode() for key, value in encoded.items()}
         except (binascii.Error, UnicodeDecodeError):
             raise ConfigError(f'secret "{name}" holds a value that is not base64 of text') from None
+
+    async def _read(self, kind: Kind[T], name: str) -> T:
+        """What the pod refers to. The API server lets a node read what the node's pods refer to, and learns of a pod's
+        node from a watch: for a moment after a pod was bound it may still refuse.
+        """
+        for seconds in BOUND_A_MOMENT_AGO:
+            try:
+                return await self._api.get(kind, name, self._namespace)
+            except Forbidden:
+                await self._clock.sleep(seconds)
+        return await self._api.get(kind, name, self._namespace)
 
     def _resource(self, reference: Mapping[str, Any], container: Mapping[str, Any]) -> str:
         resource = reference.get("resource", "")

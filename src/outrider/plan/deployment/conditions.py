@@ -31,6 +31,9 @@ def all_conditions(facts: Facts) -> tuple[Condition, ...]:
     )
 
 
+ROLLED_OUT = "RolledOut"
+"""Reason of Progressing=False: every replica runs the effective revision, and nothing else is left."""
+
 Made = tuple[str, ConditionStatus, str, str]
 """(type, status, reason, message)"""
 
@@ -70,7 +73,7 @@ def progressing(facts: Facts) -> Made:
     if rollout.complete:
         if facts.answers.unknown and not (facts.answers.just_started and facts.was_ready):
             return kind, "True", "AwaitingAnswer", _unanswered(facts)
-        return kind, "False", "RolledOut", f"{_what(facts)} is rolled out."
+        return kind, "False", ROLLED_OUT, f"{_what(facts)} is rolled out."
     if rollout.broken:
         return kind, "False", "PodsFailing", _broken(rollout.broken)
     if facts.capacity.available is False:

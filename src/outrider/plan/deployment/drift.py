@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from outrider.api.labels import MODEL_VERSION, REVISION
 from outrider.api.quantity import Quantity
 from outrider.plan.deployment.observed import BackendView, BudgetView, ChildView, RouteView, ServiceView, WorkloadView
 from outrider.plan.deployment.render import Body, signature
@@ -11,14 +12,26 @@ NOT_THERE = "it does not exist"
 CHANGED = "what is wanted has changed"
 
 
-def workload(body: Body, seen: WorkloadView | None) -> str | None:
-    """Why the Deployment has to be applied; None when it has not."""
+def workload(body: Body, seen: WorkloadView | None, *, rolled_out: str = "") -> str | None:
+    """Why the Deployment has to be applied; None when it has not.
+
+    `rolled_out` is the revision of which our last status said that it is. `kubectl rollout undo` brings back also the
+    annotations that came with an older template, so only this tells an older one from one that is to be replaced.
+    """
     why = _general(body, seen)
+    if seen is not None and why is not None and rolled_out:
+        old, new = _labels(seen.template), _labels(body["spec"]["template"])
+        if new.get(REVISION) == rolled_out != old.get(REVISION):
+            version = old.get(MODEL_VERSION) or "another template"
+            return f"somebody went back to {version}, as `kubectl rollout undo` does; `outrider rollback` is what lasts"
     if why is not None or seen is None:
         return why
     spec = body["spec"]
     if seen.spec_replicas != spec["replicas"]:
         return f"somebody set replicas to {seen.spec_replicas} instead of {spec['replicas']}"
+    rolling = spec["strategy"]["rollingUpdate"]
+    if (seen.max_surge, seen.max_unavailable) != (rolling["maxSurge"], rolling["maxUnavailable"]):
+        return f"somebody set maxSurge to {seen.max_surge} and maxUnavailable to {seen.max_unavailable}"
     where = difference(spec["template"], seen.template)
     return f"somebody changed the pod template: {where}" if where else None
 
@@ -57,6 +70,11 @@ def _general(body: Body, seen: ChildView | None) -> str | None:
     if seen is None:
         return NOT_THERE
     return CHANGED if seen.applied_hash != signature(body) else None
+
+
+def _labels(template: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = (template.get("metadata") or {}).get("labels") or {}
+    return found
 
 
 def _pairs(selector: Mapping[str, str]) -> str:

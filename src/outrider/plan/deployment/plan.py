@@ -14,7 +14,7 @@ from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
 from outrider.plan.deployment import capacity, drift, engine, gates, render
 from outrider.plan.deployment.changes import events
-from outrider.plan.deployment.conditions import ready
+from outrider.plan.deployment.conditions import ROLLED_OUT, ready
 from outrider.plan.deployment.effective import Effective, Hold, current_revision, decide
 from outrider.plan.deployment.facts import Facts, Wish
 from outrider.plan.deployment.revision import revision_body
@@ -89,12 +89,18 @@ def _applies(snapshot: Snapshot, effective: Effective, service: str) -> tuple[Ap
     body = render.budget_body(owner, spec)
     found.append((drift.budget(body, snapshot.budget), body))
     body = render.deployment_body(owner, spec, target, config)
-    found.append((drift.workload(body, snapshot.workload), body))
+    found.append((drift.workload(body, snapshot.workload, rolled_out=_rolled_out(owner.status)), body))
     return tuple(
         Apply(body=body, why=f"{body['kind']} {body['metadata']['name']}: {why}.")
         for why, body in found
         if why is not None
     )
+
+
+def _rolled_out(status: LLMDeploymentStatus) -> str:
+    """The revision of which the last status said that its rollout has ended; empty while one is under way."""
+    progressing = find_condition(status.conditions, "Progressing")
+    return status.effective_revision if progressing is not None and progressing.reason == ROLLED_OUT else ""
 
 
 def _facts(snapshot: Snapshot, now: Instant, effective: Effective, service: str, applies: tuple[Apply, ...]) -> Facts:

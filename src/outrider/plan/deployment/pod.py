@@ -28,7 +28,7 @@ def pod_template(name: str, spec: LLMDeploymentSpec, revision: ModelRevisionSpec
     stored = storage(spec, revision)
     return {
         "metadata": {
-            "labels": pod.labels | pod_labels(name, revision),
+            "labels": colour_label(name) | pod.labels | pod_labels(name, revision),
             "annotations": dict(pod.annotations),
         },
         "spec": without_empty(
@@ -49,6 +49,12 @@ def pod_template(name: str, spec: LLMDeploymentSpec, revision: ModelRevisionSpec
             }
         ),
     }
+
+
+def colour_label(name: str) -> dict[str, str]:
+    """What a blue-green pair is told apart by, from the name's ending."""
+    colour = name.rpartition("-")[2]
+    return {labels.COLOUR: colour} if colour in labels.COLOURS and colour != name else {}
 
 
 def pod_labels(name: str, revision: ModelRevisionSpec) -> dict[str, str]:
