@@ -51,6 +51,15 @@ def test_names_and_cluster_addresses_serve_pods_and_outlive_a_crash(kubernetes: 
     for host in ("llama-3-1-8b.production", "llama-3.1-8b.production.svc.cluster.local", service["spec"]["clusterIP"]):
         assert status_of(kubernetes, f"http://{host}:8080/v1/models") == "200", host
     assert '"gitVersion"' in inside(kubernetes, "curl", "-sk", "https://kubernetes.default/version")
+    columns = kubernetes.outrider("kubectl", "get", "gateway", "--all-namespaces", "--no-headers").out.split()
+    assert columns[:5] == ["outrider-system", "outrider", "outrider-local", "192.168.77.250", "True"]
+    inside_gateway = "http://192.168.77.250:8080/production/llama-3-1-8b/v1/models"
+    assert status_of(kubernetes, inside_gateway) == "200", "the address and the port that the Gateway says"
+    said = kubernetes.json("get", "httproute", "llama-3-1-8b", "--namespace", "production")["status"]["parents"]
+    assert {each["type"]: each["status"] for parent in said for each in parent["conditions"]} == {
+        "Accepted": "True",
+        "ResolvedRefs": "True",
+    }
     assert "10.96.0.10" not in Path("/etc/resolv.conf").read_text(), "the host keeps its own"
     pid = kubernetes.info.pid
     os.kill(pid, signal.SIGKILL)

@@ -359,6 +359,7 @@ POD_DISRUPTION_BUDGET = Kind(
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True, EndpointSlice)
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", True, Lease)
 EVENT = Kind("events.k8s.io", "v1", "Event", "events", True, Event, ("ev",))
+GATEWAY_CLASS = Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", False, dict, ("gc",))
 GATEWAY = Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways", True, dict, ("gtw",))
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", True, HTTPRoute)
 
@@ -375,6 +376,7 @@ BUILT_IN: tuple[Kind[Any], ...] = (
     ENDPOINT_SLICE,
     LEASE,
     EVENT,
+    GATEWAY_CLASS,
     GATEWAY,
     HTTP_ROUTE,
 )

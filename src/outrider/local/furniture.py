@@ -8,34 +8,54 @@ from outrider import __version__
 from outrider.api.labels import GPU_NODE, MANAGED_BY, MANAGED_BY_VALUE
 from outrider.api.meta import Instant, format_time
 from outrider.kube.api import AlreadyExists, Api
-from outrider.kube.objects import GATEWAY, NAMESPACE, NODE
+from outrider.kube.objects import GATEWAY, GATEWAY_CLASS, NAMESPACE, NODE
 from outrider.local.folder import WorldFolder, WorldInfo
+from outrider.local.gateway.attachment import CONTROLLER
 from outrider.local.kubelet import NodeConfig
-from outrider.local.settings import GATEWAY_CLASS, GATEWAY_NAME, NAMESPACES, SYSTEM_NAMESPACE, WorldSettings
+from outrider.local.settings import (
+    GATEWAY_CLASS_NAME,
+    GATEWAY_NAME,
+    GATEWAY_PORT,
+    NAMESPACES,
+    SYSTEM_NAMESPACE,
+    WorldSettings,
+)
 
 _CPUS_AT_LEAST = 256
 """Simulated servers need next to no CPU or memory, whatever their specs ask for: what is scarce is GPUs."""
 
 
 async def furnish(api: Api) -> None:
-    """Create the namespaces and the Gateway, where they are not there yet."""
+    """Create the namespaces, the GatewayClass and the Gateway, where they are not there yet."""
     for name in NAMESPACES:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         with contextlib.suppress(AlreadyExists):
             await api.create(NAMESPACE, body)
+    gateway_class = {
+        "apiVersion": GATEWAY_CLASS.api_version,
+        "kind": "GatewayClass",
+        "metadata": {"name": GATEWAY_CLASS_NAME, "labels": {MANAGED_BY: MANAGED_BY_VALUE}},
+        "spec": {"controllerName": CONTROLLER, "description": "The HTTP gateway of Outrider's local world"},
+    }
     gateway = {
         "apiVersion": GATEWAY.api_version,
         "kind": "Gateway",
         "metadata": {"name": GATEWAY_NAME, "namespace": SYSTEM_NAMESPACE, "labels": {MANAGED_BY: MANAGED_BY_VALUE}},
         "spec": {
-            "gatewayClassName": GATEWAY_CLASS,
+            "gatewayClassName": GATEWAY_CLASS_NAME,
             "listeners": [
-                {"name": "http", "port": 8080, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+                {
+                    "name": "http",
+                    "port": GATEWAY_PORT,
+                    "protocol": "HTTP",
+                    "allowedRoutes": {"namespaces": {"from": "All"}},
+                }
             ],
         },
     }
-    with contextlib.suppress(AlreadyExists):
-        await api.create(GATEWAY, gateway)
+    for kind, body in ((GATEWAY_CLASS, gateway_class), (GATEWAY, gateway)):
+        with contextlib.suppress(AlreadyExists):
+            await api.create(kind, body)
 
 
 def node_configs(settings: WorldSettings) -> list[NodeConfig]:

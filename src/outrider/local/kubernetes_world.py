@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
-from socket import socket
+from socket import create_server, socket
 
 import structlog
 
@@ -44,7 +44,7 @@ from outrider.local.gateway import make_app as make_gateway_app
 from outrider.local.kubelet import AddressPool, ImageResolver, Kubelet, NodeConfig, make_image_resolver
 from outrider.local.kubelet.usage import UsageMonitor
 from outrider.local.parts import Tasks, bind, running_tasks, served, url_of
-from outrider.local.settings import SYSTEM_NAMESPACE, Companion, Running, WorldSettings
+from outrider.local.settings import GATEWAY_PORT, SYSTEM_NAMESPACE, Companion, Running, WorldSettings
 
 log = structlog.get_logger(__name__)
 
@@ -146,9 +146,10 @@ class KubernetesWorld:
             group.start("usage", usage.run())
             node_apis = served_node_apis(plane.pki, self._kubelets, usage, api, address=WORLD_ADDRESS)
             await stack.enter_async_context(node_apis)
-            gateway = Gateway(front_door, self._clock)
+            gateway = Gateway(front_door, self._clock, addresses=(WORLD_ADDRESS,))
             group.start("gateway", gateway.run())
-            door = served(make_gateway_app(gateway), listeners.gateway, shutdown_seconds=5.0)
+            inside = create_server((WORLD_ADDRESS, GATEWAY_PORT))
+            door = served(make_gateway_app(gateway), listeners.gateway, inside, shutdown_seconds=5.0)
             await stack.enter_async_context(door)
             await group.wait_for(gateway.synced.wait())
             self._mark("gateway")

@@ -46,10 +46,11 @@ def url_of(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def served(app: web.Application, listener: socket.socket, *, shutdown_seconds: float) -> AsyncIterator[None]:
+async def served(app: web.Application, *listeners: socket.socket, shutdown_seconds: float) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_seconds)
     await runner.setup()
-    await web.SockSite(runner, listener).start()
+    for listener in listeners:
+        await web.SockSite(runner, listener).start()
     try:
         yield
     finally:

@@ -8,7 +8,9 @@ from outrider.kube.api import Api
 from outrider.local.folder import WorldInfo
 
 GATEWAY_NAME = "outrider"
-GATEWAY_CLASS = "outrider-local"
+GATEWAY_CLASS_NAME = "outrider-local"
+GATEWAY_PORT = 8080
+"""Of the Gateway's listener, and where it is reached within the world's own network."""
 SYSTEM_NAMESPACE = "outrider-system"
 NAMESPACES = ("default", "production", "staging", "development", "kube-system", "kube-node-lease", SYSTEM_NAMESPACE)
 """What exists from the start: those of every cluster, and those that the SRE guide's manifests name."""

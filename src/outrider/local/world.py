@@ -64,7 +64,7 @@ class World:
                 mark("api")
                 group = await stack.enter_async_context(running_tasks())
                 group.start("actors", run_actors(api, self._clock))
-                gateway = Gateway(api, self._clock)
+                gateway = Gateway(api, self._clock, addresses=("127.0.0.1",))
                 group.start("gateway", gateway.run())
                 door = served(make_gateway_app(gateway), gateway_listener, shutdown_seconds=5.0)
                 await stack.enter_async_context(door)

@@ -16,16 +16,18 @@ GATEWAY_USER = "outrider:gateway"
 GATEWAY_ROLE = "outrider-local-gateway"
 
 _READ = ["get", "list", "watch"]
+_GATEWAY_API, _GATEWAY_KINDS = "gateway.networking.k8s.io", ("gatewayclasses", "gateways", "httproutes")
 _GATEWAY_RULES: list[dict[str, Any]] = [
-    {"apiGroups": [""], "resources": ["services", "pods"], "verbs": _READ},
+    {"apiGroups": [""], "resources": ["namespaces", "services", "pods"], "verbs": _READ},
     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
-    {"apiGroups": ["gateway.networking.k8s.io"], "resources": ["gateways", "httproutes"], "verbs": _READ},
+    {"apiGroups": [_GATEWAY_API], "resources": list(_GATEWAY_KINDS), "verbs": _READ},
+    {"apiGroups": [_GATEWAY_API], "resources": [f"{kind}/status" for kind in _GATEWAY_KINDS], "verbs": ["patch"]},
     {"apiGroups": ["inference.llm-d.io"], "resources": ["llmdeployments"], "verbs": _READ},
 ]
 
 
 def _gateway() -> Iterable[Object]:
-    """What the world's own gateway reads."""
+    """What the world's own gateway reads, and the status that it writes."""
     yield {
         "apiVersion": CLUSTER_ROLE.api_version,
         "kind": CLUSTER_ROLE.kind,

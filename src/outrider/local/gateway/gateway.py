@@ -8,7 +8,7 @@ Besides what it passes on, it answers under `/-/`, so that no path of a model se
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -25,6 +25,7 @@ from outrider.local.gateway.matching import Route
 from outrider.local.gateway.metrics import GatewayMetrics
 from outrider.local.gateway.proxy import Proxy
 from outrider.local.gateway.routes import DeploymentName, RoutingTable
+from outrider.local.gateway.status import GatewayStatus
 
 T = TypeVar("T")
 
@@ -42,30 +43,37 @@ METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Gateway:
-    """Keeps the routing table up to date. `run` it for as long as `make_app`'s application is served."""
+    """Keeps the routing table up to date. `run` it for as long as `make_app`'s application is served.
 
-    def __init__(self, api: Api, clock: Clock) -> None:
+    `addresses` is where it can be reached, for the status of its Gateways; it then serves what is attached to these.
+    Without `addresses` it implements no Gateway: it writes nothing, and serves every HTTPRoute that there is.
+    """
+
+    def __init__(self, api: Api, clock: Clock, *, addresses: Sequence[str] = ()) -> None:
         self.clock = clock
         self.table = RoutingTable()
         self.metrics = GatewayMetrics()
         self.synced = asyncio.Event()
         """Set once all that exists is in the routing table."""
         table, endpoints = self.table, self.table.endpoints
-        self._informers = (
-            _follow(api, clock, HTTP_ROUTE.into(Route), table.put_route, lambda old: table.remove_route(_key(old))),
-            _follow(api, clock, SERVICE, table.put_service, lambda old: table.remove_service(_key(old))),
-            _follow(api, clock, ENDPOINT_SLICE, endpoints.put_slice, endpoints.remove_slice),
+        self._routes = _follow(api, clock, HTTP_ROUTE.into(Route), self._put_route, table.remove_route)
+        services = _follow(api, clock, SERVICE, table.put_service, table.remove_service)
+        self._status: GatewayStatus | None = None
+        self._informers: tuple[Informer[Any], ...] = (
+            self._routes,
+            services,
+            _follow(api, clock, ENDPOINT_SLICE, endpoints.put_slice, remove_object=endpoints.remove_slice),
             _follow(
-                api, clock, POD.into(PodMeta), endpoints.put_pod, lambda old: endpoints.remove_pod(old.metadata.uid)
+                *(api, clock, POD.into(PodMeta), endpoints.put_pod),
+                remove_object=lambda old: endpoints.remove_pod(old.metadata.uid),
             ),
-            _follow(
-                api,
-                clock,
-                LLM_DEPLOYMENT.into(DeploymentName),
-                table.put_deployment,
-                lambda old: table.remove_deployment(_key(old)),
-            ),
+            _follow(api, clock, LLM_DEPLOYMENT.into(DeploymentName), table.put_deployment, table.remove_deployment),
         )
+        if addresses:
+            self._status = GatewayStatus(api, clock, self._routes, services, addresses)
+            self._informers += self._status.informers
+            for informer in self._status.informers:
+                informer.subscribe(self._attach_again)
 
     async def run(self) -> None:
         """Follow the objects until cancelled."""
@@ -75,6 +83,18 @@ class Gateway:
             for informer in self._informers:
                 await informer.synced.wait()
             self.synced.set()
+            if self._status is not None:
+                group.create_task(self._status.run())
+
+    def _put_route(self, route: Route) -> None:
+        if self._status is None or self._status.serves(route):
+            self.table.put_route(route)
+        else:
+            self.table.remove_route(route.metadata.key)
+
+    def _attach_again(self, *_: object) -> None:
+        for route in self._routes.list():
+            self._put_route(route)
 
     def unsynced(self) -> list[str]:
         """The kinds whose objects are not known yet."""
@@ -115,20 +135,26 @@ def make_app(gateway: Gateway) -> web.Application:
 
 
 def _follow(
-    api: Api, clock: Clock, kind: Kind[T], put: Callable[[T], None], remove: Callable[[T], None]
+    api: Api,
+    clock: Clock,
+    kind: Kind[T],
+    put: Callable[[T], None],
+    remove: Callable[[str], None] = lambda _: None,
+    *,
+    remove_object: Callable[[T], None] = lambda _: None,
 ) -> Informer[T]:
-    """An informer that tells the routing table what is, and what is no more. Kinds may be missing from the cluster."""
+    """An informer that tells the routing table what is, and what is no more (by its key, or as it last was).
+
+    Kinds may be missing from the cluster.
+    """
     informer = Informer(api, kind, clock, optional=True)
 
     def handle(_: EventType, old: T | None, new: T | None) -> None:
         if new is not None:
             put(new)
         elif old is not None:
-            remove(old)
+            remove(metadata_of(old).key)
+            remove_object(old)
 
     informer.subscribe(handle)
     return informer
-
-
-def _key(obj: object) -> str:
-    return metadata_of(obj).key

@@ -28,6 +28,7 @@ class RouteRule(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RouteSpec(msgspec.Struct, frozen=True, rename="camel"):
+    parent_refs: tuple[dict[str, Any], ...] = ()
     hostnames: tuple[str, ...] = ()
     rules: tuple[RouteRule, ...] = ()
 
@@ -37,6 +38,7 @@ class Route(msgspec.Struct, frozen=True, rename="camel"):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: RouteSpec = RouteSpec()
+    status: dict[str, Any] = {}
 
 
 class Match(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ def built_in_rules(kind: Kind[Any]) -> Rules:
 _SCALED = {("apps", "Deployment"), ("apps", "ReplicaSet")}
 _WITH_STATUS = _SCALED | {
     ("", "Namespace"), ("", "Node"), ("", "Pod"), ("", "Service"), ("policy", "PodDisruptionBudget"),
-    ("gateway.networking.k8s.io", "Gateway"), ("gateway.networking.k8s.io", "HTTPRoute"),
+    ("gateway.networking.k8s.io", "GatewayClass"), ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "HTTPRoute"),
 }  # fmt: skip
 _NAME_FORMS: Mapping[tuple[str, str], NameForm] = {("", "Namespace"): "label", ("", "Service"): "service"}
