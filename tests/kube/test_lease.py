@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_kube import LoopClock, MemoryApi, run_virtually, running, until
+from virtual_kube import LoopClock, MemoryApi, decode, run_virtually, running, until
 
 from outrider.kube.api import ApiError, Conflict, Forbidden, NotFound, Unavailable
 from outrider.kube.fence import FencedApi
@@ -28,10 +28,11 @@ class LeaseServer(MemoryApi):
         obj = self._objects.get((kind.plural, f"{namespace}/{name}"))
         if obj is None:
             raise NotFound(f"{name} not found")
-        wanted = patch.get("metadata", {}).pop("resourceVersion", "")
+        wanted = patch.get("metadata", {}).get("resourceVersion", "")
         if wanted and wanted != obj["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
-        return await super().patch(kind, name, patch, namespace, **options)
+        self.patches.append((name, patch))
+        return decode(kind, self.put(kind, name, namespace, spec=patch["spec"]))
 
 
 class Line:
@@ -169,6 +170,22 @@ def test_a_released_lease_is_taken_at_the_next_look() -> None:
             assert spec(server)["leaseTransitions"] == 1
             await a.election.release()
             assert holder(server) == "b", "releasing what one does not hold changes nothing"
+
+    story(body)
+
+
+def test_of_several_that_see_a_free_lease_at_once_one_wins() -> None:
+    async def body(server: LeaseServer, candidate: Callable[[str], Candidate]) -> None:
+        server.put(LEASES, NAME, NAMESPACE, spec={"holderIdentity": "", "leaseTransitions": 7})
+        several = [candidate(name) for name in "abcd"]
+        for one in several:
+            one.line.delay = 1.0  # all have looked before the first has written
+        async with running(*(one.run() for one in several)):
+            await until(lambda: any(one.election.held for one in several))
+            for _ in range(50):
+                await asyncio.sleep(0.2)
+                assert [one.name for one in several if one.election.held] == [holder(server)]
+            assert spec(server)["leaseTransitions"] == 8
 
     story(body)
 

@@ -63,6 +63,7 @@ SECTIONS: tuple[Section, ...] = (
                 "outrider.cli.install.uninstall:uninstall",
                 "Take the operator away; every model goes on serving.",
             ),
+            Command("operator", "outrider.cli.operator:operator", "Run the operator on a cluster, as its pods do."),
             Command("completion", "outrider.cli.completion:completion", "Print a completion script for your shell."),
         ),
     ),
@@ -75,7 +76,7 @@ SUBCOMMANDS: tuple[Command, ...] = (
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 refused: invalid manifest; 5 timed out while waiting;
-6 no cluster or local world to talk to; 7 conflict; 130 interrupted."""
+6 no cluster or local world to talk to; 7 conflict; 8 operator: the lease was lost; 130 interrupted."""
 
 
 def top_level_help() -> str:

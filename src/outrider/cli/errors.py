@@ -19,6 +19,7 @@ class Exit(enum.IntEnum):
     TIMED_OUT = 5
     UNREACHABLE = 6
     CONFLICT = 7
+    LEASE_LOST = 8
     INTERRUPTED = 130
 
 

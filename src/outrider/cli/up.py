@@ -110,7 +110,7 @@ def _check(nodes: int, gpus_per_node: int, engine: str) -> None:
 
 
 def _run_on_store(folder: WorldFolder, settings: "WorldSettings") -> int:
-    from outrider.cli.operator import local_operator
+    from outrider.cli.local_operator import local_operator
     from outrider.local.world import World
 
     world = World(folder, settings, companions=(local_operator,))
@@ -118,7 +118,7 @@ def _run_on_store(folder: WorldFolder, settings: "WorldSettings") -> int:
 
 
 def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings") -> int:
-    from outrider.cli.operator import local_operator
+    from outrider.cli.local_operator import local_operator
     from outrider.local.controlplane.namespace import NamespaceUnavailable
     from outrider.local.controlplane.plane import ControlPlaneFailed
     from outrider.local.controlplane.programs import ProgramsMissing, find_programs

@@ -1,5 +1,8 @@
 """The operator: everything that controls, in one process."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from prometheus_client import CollectorRegistry
 
 from outrider.api.labels import GROUP
@@ -9,7 +12,8 @@ from outrider.controllers.deployment.sensors import Sensors
 from outrider.kube.api import Api
 from outrider.kube.clock import Clock
 from outrider.kube.events import EventRecorder
-from outrider.kube.manager import Manager
+from outrider.kube.informer import Informer
+from outrider.kube.manager import Elected, Manager, Runnable
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.signals.prober import ProbeFunction, Prober
 from outrider.signals.scrape import FetchFunction, Scraper
@@ -20,6 +24,8 @@ __all__ = ["GatewayConfig", "Operator", "OperatorConfig"]
 class Operator:
     """Looks after all LLMDeployments of a cluster, or of some namespaces of it.
 
+    `api` is read, and `writer` written to, which may refuse while another operator leads; without it both are one.
+    Where there is `elected`, nothing but reading is done before it returns. `runnables` begin after it.
     `registry` takes the metrics of the controller runtime; without it there are none. `probe` and `fetch` are for tests
     and simulation; by default real requests are sent to the pods, and their metrics read, over HTTP.
     """
@@ -31,10 +37,14 @@ class Operator:
         config: OperatorConfig,
         registry: CollectorRegistry | None = None,
         *,
+        writer: Api | None = None,
+        elected: Elected | None = None,
+        runnables: Iterable[Runnable] = (),
         probe: ProbeFunction | None = None,
         fetch: FetchFunction | None = None,
     ) -> None:
         self.metrics = RuntimeMetrics(registry) if registry is not None else None
+        writer = writer or api
         self._prober = Prober(
             clock,
             interval=config.probe_interval,
@@ -45,10 +55,10 @@ class Operator:
         self._scraper = Scraper(clock, fetch=fetch)
         self.caches = Caches(api, clock, config.namespaces)
         self._recorder = EventRecorder(
-            api, clock, controller=f"{GROUP}/outrider", instance=config.identity, metrics=self.metrics
+            writer, clock, controller=f"{GROUP}/outrider", instance=config.identity, metrics=self.metrics
         )
         self._deployments = DeploymentController(
-            api,
+            writer,
             clock,
             config,
             self.caches,
@@ -59,9 +69,19 @@ class Operator:
         self._manager = Manager(
             clock,
             controllers=[self._deployments.controller],
-            runnables=[self._prober.run, self._scraper.run, self._recorder.run],
+            runnables=[self._prober.run, self._scraper.run, self._recorder.run, *runnables],
             metrics=self.metrics,
+            elected=elected,
         )
+
+    @property
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """All caches that are read."""
+        return self._manager.informers
+
+    def waiting_for(self) -> dict[str, str]:
+        """The kinds whose caches are not yet filled, and why as far as is known; empty once it is ready to work."""
+        return self._manager.waiting_for()
 
     def _measured(self, owner: str) -> None:
         self._deployments.wake(owner)

@@ -92,6 +92,8 @@ class Informer(Generic[T]):
         rng: random.Random | None = None,
     ) -> None:
         self.kind = kind
+        self.namespace = namespace
+        self.optional = optional
         self.synced = asyncio.Event()
         """Set once the first list is in."""
         self.relisting = False
@@ -105,7 +107,6 @@ class Informer(Generic[T]):
         self._api = api
         self._clock = clock
         self._scope: dict[str, str] = {"namespace": namespace, "labels": labels, "fields": fields}
-        self._optional = optional
         self._inactivity_timeout = inactivity_timeout
         self._rng = rng or random.Random()  # noqa: S311  (jitter is no secret)
         self._cache: Cache[T] = Cache(indexes or {})
@@ -200,7 +201,7 @@ class Informer(Generic[T]):
 
     async def _recover(self, error: Exception, failures: int) -> None:
         """Decide how to go on after `error`, the latest of so many `failures` in a row, and wait as long as needed."""
-        if isinstance(error, NotFound) and self._optional:
+        if isinstance(error, NotFound) and self.optional:
             self._forget_absent_kind()
             await self._clock.sleep(ABSENT_KIND_RETRY)
             return

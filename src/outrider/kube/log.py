@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, into a file or to standard error."""
+"""Structured logs: one JSON object a line, or text for people, into a file or to standard error."""
 
 import contextlib
 import io
@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Literal, TextIO, cast
 
 import structlog
+from structlog.typing import Processor
 
 _MAXIMUM_BYTES = 20 * 1024 * 1024
 
@@ -31,22 +32,39 @@ class LogFile(io.TextIOBase):
         super().close()
 
 
-def configure_logging(path: Path | None = None, *, level: int = logging.INFO) -> None:
-    """Log JSON lines to `path` (appended; the file before is kept as `.1` once it is large), else to standard error."""
+def configure_logging(
+    path: Path | None = None, *, level: int = logging.INFO, log_format: Literal["json", "text"] = "json"
+) -> None:
+    """Log lines of JSON to `path` (appended; the file before is kept as `.1` once it is large), else to standard error.
+
+    `text` is for people. What libraries log by Python's own means, from warnings up, comes out in the same way.
+    """
     stream: TextIO = sys.stderr
     if path is not None:
         if path.exists() and path.stat().st_size > _MAXIMUM_BYTES:
             path.replace(path.with_suffix(path.suffix + ".1"))
         stream = cast("TextIO", LogFile(path))
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendering: list[Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if log_format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    )
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)

@@ -22,12 +22,15 @@ log = structlog.get_logger(__name__)
 
 Runnable = Callable[[], Coroutine[Any, Any, None]]
 """Something that runs beside the controllers until it is cancelled, such as an event recorder's `run`."""
+Elected = Callable[[], Coroutine[Any, Any, None]]
+"""Returns once this process may work."""
 
 
 class Manager:
     """One process's informers and controllers. Controllers bring the informers that they watch.
 
     `informers` are those that are only read; `runnables` start with the controllers and are cancelled at the end.
+    Where there is `elected`, controllers and runnables wait for it, with caches filled and kept up to date.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Manager:
         informers: Iterable[Informer[Any]] = (),
         runnables: Iterable[Runnable] = (),
         metrics: RuntimeMetrics | None = None,
+        elected: Elected | None = None,
         stop_grace: float = STOP_GRACE,
     ) -> None:
         self.started = asyncio.Event()
@@ -49,6 +53,7 @@ class Manager:
         self._stop_grace = stop_grace
         self._stop = asyncio.Event()
         self._metrics = metrics
+        self._elected = elected
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:
@@ -74,7 +79,7 @@ class Manager:
                 background.create_task(informer.run(), name=f"informer-{informer.kind.plural}")
                 for informer in self.informers
             ]
-            winner = await first_to_end(self._stop.wait(), self._wait_for_sync())
+            winner = await first_to_end(self._stop.wait(), self._wait_for_turn())
             winner.result()
             if not self._stop.is_set():
                 tasks += [background.create_task(runnable()) for runnable in self._runnables]
@@ -85,8 +90,10 @@ class Manager:
     def stop(self) -> None:
         self._stop.set()
 
-    async def _wait_for_sync(self) -> None:
+    async def _wait_for_turn(self) -> None:
         await first_to_end(self._all_synced(), self._report_waiting())
+        if self._elected is not None:
+            await self._elected()
 
     async def _all_synced(self) -> None:
         for informer in self.informers:

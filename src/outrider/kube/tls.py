@@ -7,7 +7,7 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -22,18 +22,44 @@ CHECK_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
+class WatchedFiles:
+    """Files that others replace. Looks at them once a minute at most."""
+
+    interval = CHECK_SECONDS
+
+    def __init__(self, files: Iterable[Path], clock: Clock) -> None:
+        self._files = tuple(files)
+        self._clock = clock
+        self._known = self._found = self._look()
+        self._next_look = clock.monotonic() + CHECK_SECONDS
+
+    def changed(self) -> bool:
+        """Whether they have been replaced since `taken_over` was called last."""
+        if self._clock.monotonic() < self._next_look:
+            return False
+        self._next_look = self._clock.monotonic() + CHECK_SECONDS
+        self._found = self._look()
+        return self._found != self._known
+
+    def taken_over(self) -> None:
+        """What was found has been read, and all of it was good."""
+        self._known = self._found
+
+    def _look(self) -> tuple[tuple[int, int, int], ...]:
+        with contextlib.suppress(OSError):
+            stats = [path.stat() for path in self._files]
+            return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
+        return ()
+
+
 class ClientTls:
     """The TLS settings for one cluster. Raises `ValueError` or `OSError` for certificates that cannot be loaded."""
 
     def __init__(self, config: ClusterConfig, clock: Clock) -> None:
         self._config = config
-        self._clock = clock
         self.context = self._make_context()
-        self._files = tuple(
-            path for path in (config.certificate_authority, config.client_certificate, config.client_key) if path
-        )
-        self._seen = self._look()
-        self._next_look = clock.monotonic() + CHECK_SECONDS
+        files = (config.certificate_authority, config.client_certificate, config.client_key)
+        self._files = WatchedFiles((path for path in files if path), clock)
 
     def present(self, certificate: bytes, key: bytes) -> None:
         """Show this client certificate (PEM) on connections opened from now on."""
@@ -46,25 +72,15 @@ class ClientTls:
         Looks at most once a minute. Files that cannot be loaded, as in the middle of their replacement, change nothing
         and are tried again.
         """
-        if self._clock.monotonic() < self._next_look:
-            return False
-        self._next_look = self._clock.monotonic() + CHECK_SECONDS
-        seen = self._look()
-        if seen == self._seen:
+        if not self._files.changed():
             return False
         try:
             self._load_into(self.context)
         except (OSError, ValueError) as error:
             log.warning("replaced certificates cannot be loaded, and the old ones stay", error=str(error))
             return False
-        self._seen = seen
+        self._files.taken_over()
         return True
-
-    def _look(self) -> tuple[tuple[int, int, int], ...]:
-        with contextlib.suppress(OSError):
-            stats = [path.stat() for path in self._files]
-            return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
-        return ()
 
     def _make_context(self) -> ssl.SSLContext:
         config = self._config

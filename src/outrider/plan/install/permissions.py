@@ -54,7 +54,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("review", "authentication.k8s.io", "tokenreviews", ("create",), "who asks for metrics"),
     Permission("review", "authorization.k8s.io", "subjectaccessreviews", ("create",), "whether they may"),
     Permission("own", "coordination.k8s.io", "leases", ("create",), "leader election"),
-    Permission("own", "coordination.k8s.io", "leases", ("get", "update"), "leader election", (LEASE_NAME,)),
+    Permission("own", "coordination.k8s.io", "leases", ("get", "patch"), "leader election", (LEASE_NAME,)),
     Permission(
         "own", "", "configmaps", ("create", "patch"), "its settings, for `outrider plan` to read", (CONFIG_MAP_NAME,)
     ),

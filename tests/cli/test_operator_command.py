@@ -1,0 +1,57 @@
+"""The flags of `outrider operator`: what they mean, and what is refused before anything is begun."""
+
+from pathlib import Path
+
+import pytest
+
+from outrider.cli.errors import Exit
+from outrider.cli.main import run
+from outrider.kube.kubeconfig import write_kubeconfig
+
+WRONG = {
+    "an address without a port": (["--health-address", "localhost"], "--health-address localhost: must be an address"),
+    "metrics for everybody on all addresses": (["--metrics-insecure"], "--metrics-address 127.0.0.1:8080"),
+    "half of a certificate": (["--metrics-key", "x"], "given together"),
+    "a gateway of three parts": (["--gateway", "a/b/c"], "must be NAMESPACE/NAME"),
+    "an address of no gateway": (["--base-url", "https://x"], "name it with --gateway"),
+    "a probe interval without a unit": (["--probe-interval", "10"], "--probe-interval 10: must be a duration"),
+    "probes without pause": (["--probe-interval", "10ms"], "at least 1s"),
+    "no workers": (["--concurrency", "0"], "at least 1"),
+    "a negative drain": (["--drain-seconds=-1"], "0 or more"),
+    "a deadline as long as the lease": (
+        ["--leader-elect-renew-deadline", "15s"], "must be longer than the renew deadline",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubeconfig of a server that refuses every connection."""
+    path = tmp_path / "kubeconfig"
+    write_kubeconfig(path, server="http://127.0.0.1:9", token="t")
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_flags(name: str, nowhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, message = WRONG[name]
+    assert run(["operator", *arguments]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert message in said
+
+
+def test_a_flag_may_be_an_environment_variable(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OUTRIDER_GATEWAY", "a/b/c")
+    assert run(["operator"]) == Exit.USAGE
+    assert "--gateway a/b/c" in capsys.readouterr().err
+
+
+def test_no_kubeconfig_and_no_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert run(["operator"]) == Exit.UNREACHABLE
+    assert "there is no kubeconfig" in capsys.readouterr().err
