@@ -221,11 +221,17 @@ async def kubelet_world(plane: RunningPlane, folder: Path, name: str, **node: An
     assert left == [], f"processes left behind: {left}"
 
 
-def story(plane: RunningPlane, folder: Path, name: str, scenario: Callable[[KubeletWorld], Awaitable[None]]) -> None:
+def story(
+    plane: RunningPlane,
+    folder: Path,
+    name: str,
+    scenario: Callable[[KubeletWorld], Awaitable[None]],
+    **node: Any,
+) -> None:
     """Play a scenario on a node and in a namespace of that name."""
 
     async def run() -> None:
-        async with kubelet_world(plane, folder / "pods", name) as world:
+        async with kubelet_world(plane, folder / "pods", name, **node) as world:
             await scenario(world)
 
     asyncio.run(run())

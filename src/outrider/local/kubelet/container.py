@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from outrider.api.meta import parse_time
-from outrider.kube.api import ApiError
+from outrider.kube.api import ApiError, Forbidden
 from outrider.local.kubelet.addresses import rewrite_ports
 from outrider.local.kubelet.backoff import BackOff, go_duration
 from outrider.local.kubelet.environment import ConfigError, Environment
@@ -163,6 +163,8 @@ class Container:
             self._wait("CreateContainerConfigError", str(error), self._services.settings.config_retry)
         except ImageNotAvailable as error:
             self._image_missing(error.message)
+        except Forbidden as error:
+            self._wait("CreateContainerConfigError", error.message, self._services.settings.config_retry)
         except ApiError as error:
             # Nothing is wrong with the container: a new pod's Secrets are denied until the authorizer knows of the pod.
             self._wait("ContainerCreating", f"the API server did not answer: {error}", API_RETRY_SECONDS)

@@ -1,6 +1,7 @@
 """The node that a kubelet stands for: its Node object, and the Lease that says it is alive."""
 
 import asyncio
+import contextlib
 import os
 import platform
 import sys
@@ -13,13 +14,14 @@ import structlog
 import outrider
 from outrider.api.labels import GPU_NODE, GPU_PRODUCT, GPU_RESOURCE
 from outrider.api.meta import format_time
-from outrider.kube.api import AlreadyExists, Api, ApiError, NotFound
+from outrider.kube.api import AlreadyExists, Api, ApiError, Conflict, NotFound
 from outrider.kube.clock import Clock
 from outrider.kube.objects import LEASE, NAMESPACE, NODE
 from outrider.local.kubelet.settings import Settings
 
 LEASE_NAMESPACE = "kube-node-lease"
 RETRY_SECONDS = 1.0
+CONFLICT_ATTEMPTS = 4
 MACHINE_FACTS = ("machineID", "systemUUID", "bootID")
 FEATURES = ("ExtendWebSocketsToKubelet",)
 """What an API server may rely on (Kubernetes' feature gates, in order): it passes WebSockets on as they are."""
@@ -138,6 +140,14 @@ class NodeAgent:
         return await self._say_ready(await self._api.get(_NODE, self._node.name), everything=True)
 
     async def _say_ready(self, found: dict[str, Any], *, everything: bool = False) -> dict[str, Any]:
+        """Write the conditions, or all of the status. Controllers write to a node too, most of all to a new one."""
+        for _ in range(CONFLICT_ATTEMPTS):
+            with contextlib.suppress(Conflict):
+                return await self._write_status(found, everything=everything)
+            found = await self._api.get(_NODE, self._node.name)
+        return await self._write_status(found, everything=everything)
+
+    async def _write_status(self, found: dict[str, Any], *, everything: bool) -> dict[str, Any]:
         before = (found.get("status") or {}).get("conditions") or []
         full = self._status(before)
         status = full if everything else {"conditions": full["conditions"]}
