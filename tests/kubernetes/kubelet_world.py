@@ -31,7 +31,7 @@ from outrider.local.kubelet.usage import UsageMonitor
 POD_JSON = POD.into(dict)
 SERVICE_ACCOUNT: Kind[Any] = Kind("", "v1", "ServiceAccount", "serviceaccounts", True, dict)
 QUICK = Settings(backoff_first=0.2, backoff_max=0.5, config_retry=0.2, lease_interval=1.0, stop_grace=1.0)
-PATIENCE = 60.0
+PATIENCE = 120.0
 SLEEPER = (sys.executable, "-c", "import time\nprint('begun', flush=True)\ntime.sleep(600)")
 
 

@@ -1,5 +1,6 @@
 """Commands in containers, over WebSocket and TLS, as an API server passes them on."""
 
+import asyncio
 import os
 import ssl
 from pathlib import Path
@@ -9,8 +10,12 @@ import pytest
 from certificates import Authority
 from kubelet_client import query
 
-from outrider.local.kubelet.leftovers import marked
+from outrider.local.kubelet.handlers import Target
+from outrider.local.kubelet.leftovers import MARKER, marked
 from outrider.local.kubelet.server import KubeletServer
+from outrider.local.kubelet.server.execute import execute
+from outrider.local.kubelet.server.statuses import Status
+from outrider.local.kubelet.server.streams import ClientStreams, Output, StreamOptions
 
 from ..conftest import PYTHON, until  # noqa: TID252  (absolute, it would be another module)
 from .served import API_SERVER, Node, story
@@ -101,6 +106,50 @@ def test_a_terminal_is_told_a_new_size_and_passes_on_ctrl_c(folder: Path, author
         assert ended.code == 130
 
     story(folder, authority, scenario)
+
+
+class SlowClient(ClientStreams):
+    """Takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(StreamOptions(stdout=True, stderr=True))
+        self.ready = asyncio.Event()
+        self.received = b""
+
+    async def write(self, stream: Output, data: bytes) -> None:
+        await self.ready.wait()
+        self.received += data
+
+    async def finish(self, status: Status) -> None: ...
+
+    async def ping(self) -> None: ...
+
+
+def surroundings(folder: Path) -> Target:
+    environment = {"PATH": os.environ["PATH"], MARKER: str(folder / "node" / "uid" / "main" / "0")}
+    return Target(address="", port=lambda port: port, named_ports={}, env=environment, cwd=folder)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["", "and something that got away holds the pipe"])
+def test_a_slow_client_gets_all_of_the_output(folder: Path, held: bool) -> None:
+    # A daemon without our mark, in a session of its own, is nobody's that we could find.
+    daemon = "setsid env -i sleep 3 & " if held else ""
+
+    folder.mkdir()
+
+    async def run() -> None:
+        client, never = SlowClient(), asyncio.Event()
+        words = ("sh", "-c", f"{daemon}head -c 100000 /dev/zero; touch {folder}/ended")
+        drain = 0.01
+        running = asyncio.create_task(execute(words, surroundings(folder), client, never.wait(), drain=drain))
+        await until((folder / "ended").exists, "the command has written all")
+        await asyncio.sleep(10 * drain)
+        assert not running.done()
+        client.ready.set()
+        assert (await running)["status"] == "Success"
+        assert len(client.received) == 100_000
+
+    asyncio.run(run())
 
 
 ENDLESS = "import os, time\nos.fork()\nprint('up', flush=True)\ntime.sleep(600)"
