@@ -43,6 +43,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("watched", GROUP, "modelrevisions", (*_READ, "create", "get", "delete"), "the history"),
     Permission("watched", GROUP, "modelrevisions/status", ("patch",), "which revision serves, and worked"),
     Permission("watched", GROUP, "versionpins", _READ, "rollbacks that people hold"),
+    Permission("watched", GROUP, "versionpins/status", ("patch",), "whether a rollback holds"),
     Permission("watched", "apps", "deployments", _OWN, "the pods of a service"),
     Permission("watched", "", "services", _OWN, "its address"),
     Permission("watched", "policy", "poddisruptionbudgets", _OWN, "how much a drain may take"),
