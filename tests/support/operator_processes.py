@@ -96,7 +96,7 @@ class Operators:
         self._folder = folder
         self._running: list[OperatorUnderTest] = []
 
-    def start(self, name: str, *, server: str = "") -> OperatorUnderTest:
+    def start(self, name: str, *, server: str = "", metrics: str = "0") -> OperatorUnderTest:
         user = f"{name}.{self._namespace}"
         document = yaml.safe_load(self._plane.kubeconfig.read_text())
         document["users"][0]["user"] |= {"as": user, "as-groups": ["system:masters"]}
@@ -107,7 +107,7 @@ class Operators:
         log = self._folder / f"{name}.log"
         argv = [
             *(sys.executable, "-m", "outrider", "operator", "--kubeconfig", str(kubeconfig), "--log-format", "json"),
-            *("--namespaces", self._namespace, "--health-address", "127.0.0.1:0", "--metrics-address", "0"),
+            *("--namespaces", self._namespace, "--health-address", "127.0.0.1:0", "--metrics-address", metrics),
         ]
         environ = {key: value for key, value in os.environ.items() if not key.startswith("OUTRIDER_")}
         environ |= {"POD_NAME": name, "POD_NAMESPACE": self._namespace}
