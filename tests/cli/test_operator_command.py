@@ -5,8 +5,16 @@ from pathlib import Path
 import pytest
 
 from outrider.cli.errors import Exit
-from outrider.cli.main import run
+from outrider.cli.main import build_app, run
 from outrider.kube.kubeconfig import write_kubeconfig
+from outrider.plan.install.settings import Installation
+from outrider.plan.install.workload import arguments
+
+INSTALLATIONS = (
+    Installation(),
+    Installation(watch_namespaces=("team-a", "team-b"), gateway="infra/public"),
+    Installation(watch_namespaces=("team-a",), cluster_roles=False),
+)
 
 WRONG = {
     "an address without a port": (["--health-address", "localhost"], "--health-address localhost: must be an address"),
@@ -55,3 +63,15 @@ def test_no_kubeconfig_and_no_pod(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert run(["operator"]) == Exit.UNREACHABLE
     assert "there is no kubeconfig" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", INSTALLATIONS, ids=lambda one: " ".join(arguments(one)))
+def test_the_command_line_of_every_installation_is_understood(case: Installation) -> None:
+    _, bound, unused = build_app().parse_args(arguments(case), print_error=False, exit_on_error=False)[:3]
+    assert not unused
+    assert bound.arguments["leader_elect"] is True
+    assert bound.arguments["health_address"] == ":8081"
+    assert tuple(bound.arguments.get("namespaces") or ()) == (
+        (",".join(case.watch_namespaces),) if case.watch_namespaces else ()
+    )
+    assert bound.arguments.get("gateway", "") == case.gateway

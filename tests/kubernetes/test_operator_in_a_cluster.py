@@ -20,6 +20,14 @@ from outrider.kube.http import HttpApi
 from outrider.kube.kubeconfig import in_cluster_config
 from outrider.kube.objects import NODE
 
+METRICS = (
+    "controller_runtime_max_concurrent_reconciles",
+    "rest_client_requests_total",
+    "workqueue_adds_total",
+    "process_resident_memory_bytes",
+    "outrider_informer_objects",
+)
+
 
 def service_account(plane: RunningPlane, namespace: str, name: str, folder: Path) -> str:
     """Make an account, put into the folder what the kubelet mounts into its pods, and give its token."""
@@ -92,8 +100,7 @@ def test_metrics_are_for_whom_rbac_lets_get_them_and_probes_for_everybody(
         status, page = ask(f"{metrics}/metrics", scraper)
         assert status == 200
         assert 'leader_election_master_status{name="outrider-operator"} 1.0' in page
-        for name in ("controller_runtime_max_concurrent_reconciles", "rest_client_requests_total", "workqueue_adds_total",
-                     "process_resident_memory_bytes", "outrider_informer_objects"):  # fmt: skip
+        for name in METRICS:
             assert f"\n{name}" in page, name
         status, page = ask(f"{address(standby, 'metrics')}/metrics", scraper)
         assert 'leader_election_master_status{name="outrider-operator"} 0.0' in page

@@ -155,7 +155,10 @@ def default_paths(environ: Mapping[str, str] | None = None) -> list[Path]:
     environ = os.environ if environ is None else environ
     if listed := environ.get("KUBECONFIG"):
         return [Path(part).expanduser() for part in listed.split(os.pathsep) if part]
-    return [Path.home() / ".kube" / "config"]
+    try:
+        return [Path.home() / ".kube" / "config"]
+    except RuntimeError:  # a container's user often has no home, and none needs one there
+        return []
 
 
 def load_kubeconfig(paths: Sequence[Path] | None = None, *, context: str | None = None) -> ClusterConfig:
@@ -166,7 +169,7 @@ def load_kubeconfig(paths: Sequence[Path] | None = None, *, context: str | None 
     paths = default_paths() if paths is None else paths
     files = [(path, _read(path)) for path in map(Path.expanduser, paths) if path.exists()]
     if not files:
-        looked = ", ".join(map(str, paths))
+        looked = ", ".join(map(str, paths)) or "any place (this user has no home folder)"
         raise KubeconfigError(
             f"there is no kubeconfig at {looked}: name one with --kubeconfig or KUBECONFIG, or start `outrider up`"
         )
