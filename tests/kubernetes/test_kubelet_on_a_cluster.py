@@ -1,5 +1,6 @@
 """A node and its pods as the real API server and its controllers take them, with the rights of the node alone."""
 
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,18 @@ def refused(plane: RunningPlane, user: str) -> list[str]:
         f"{event['verb']} {event['requestURI']}"
         for event in plane.audit()
         if event["user"]["username"] == user and event.get("responseStatus", {}).get("code") == 403
+    ]
+
+
+def writes(plane: RunningPlane, world: KubeletWorld, pod: str) -> list[str]:
+    """The node's own writes about a pod."""
+    return [
+        f"{event['verb']} {event['requestURI']}"
+        for event in plane.audit()
+        if event["user"]["username"] == f"system:node:{world.node.name}"
+        and event["verb"] not in ("get", "list", "watch")
+        and (event.get("objectRef") or {}).get("resource") == "pods"
+        and event["objectRef"].get("name") == pod
     ]
 
 
@@ -129,6 +142,8 @@ def test_a_pod_comes_is_told_of_and_goes(control_plane: RunningPlane, tmp_path: 
         (container,) = status["containerStatuses"]
         assert (container["ready"], container["started"], container["restartCount"]) == (True, True, 0)
 
+        assert len(writes(control_plane, world, "web")) <= 3, "a start is told in few words: waiting, running, ready"
+
         async def told() -> bool:
             events = (await world.admin.list(EVENT.into(dict), world.namespace)).items
             return any(event["reason"] == "Started" and event["regarding"]["name"] == "web" for event in events)
@@ -140,6 +155,44 @@ def test_a_pod_comes_is_told_of_and_goes(control_plane: RunningPlane, tmp_path: 
         await world.gone("web")
 
     story(control_plane, tmp_path, "pods", scenario)
+
+
+def test_jobs_and_stateful_sets_run(control_plane: RunningPlane, tmp_path: Path) -> None:
+    """The real controllers make the pods, the real scheduler binds them."""
+
+    async def scenario(world: KubeletWorld) -> None:
+        def template(policy: str, *command: str) -> dict[str, Any]:
+            spec = {
+                "nodeSelector": {"kubernetes.io/hostname": world.node.name},
+                "restartPolicy": policy,
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{"name": "main", "image": "program", "command": list(command)}],
+            }
+            return {"metadata": {"labels": {"app": "set"}}, "spec": spec}
+
+        good = {"completions": 2, "parallelism": 2, "template": template("Never", "echo", "done")}
+        bad = {"backoffLimit": 1, "template": template("Never", "sh", "-c", "exit 3")}
+        stateful = {
+            "serviceName": "set",
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "set"}},
+            "template": template("Always", *SLEEPER),
+        }
+        objects = [
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "good"}, "spec": good},
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bad"}, "spec": bad},
+            {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "set"}, "spec": stateful},
+        ]
+        manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        await world.kubectl("apply", "-f", "-", stdin=manifest)
+        await world.kubectl("wait", "--for=condition=Complete", "job/good", "--timeout=90s")
+        assert (await world.kubectl("logs", "job/good")).stdout == "done\n"
+        await world.kubectl("wait", "--for=condition=Failed", "job/bad", "--timeout=90s")
+        await world.kubectl("rollout", "status", "statefulset/set", "--timeout=90s")
+        await world.ready("set-1")
+        await world.kubectl("delete", "statefulset", "set", "--cascade=foreground", "--timeout=60s")
+
+    story(control_plane, tmp_path, "workloads", scenario)
 
 
 def test_a_crashing_container_is_restarted_and_told_of(control_plane: RunningPlane, tmp_path: Path) -> None:
