@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import functools
 import os
 import pty
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,7 @@ class KubeletWorld:
         self.admin = HttpApi(plane.config)
         self.api = HttpApi(self.as_client(pair))
         self.tls = server_tls(pair, self.authority)
+        self._threads = ThreadPoolExecutor(32)
         self.usage = UsageMonitor(folder, SystemClock())
         self.kubelet: Kubelet
         self._task: asyncio.Task[None]
@@ -146,7 +149,9 @@ class KubeletWorld:
     async def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run kubectl in the namespace of this world."""
         words = ("--namespace", self.namespace, *arguments)
-        return await asyncio.to_thread(self.plane.kubectl, *words, stdin=stdin, check=check)
+        # Threads of its own: those of the event loop are needed by the kubelet that kubectl waits for.
+        run = functools.partial(self.plane.kubectl, *words, stdin=stdin, check=check)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator["Terminal"]:
