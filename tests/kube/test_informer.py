@@ -227,6 +227,28 @@ def test_a_server_that_always_says_410_is_not_hammered() -> None:
     run_virtually(story)
 
 
+def test_after_an_outage_a_version_that_expired_meanwhile_is_listed_at_once() -> None:
+    async def story() -> None:
+        api = MemoryApi()
+        api.put(POD, "a")
+        informer = pod_informer(api)
+        async with running(informer.run()):
+            await informer.synced.wait()
+            await until(lambda: api.open_watches == 1)
+            api.failures = [Unavailable("refused")]
+            api.put(POD, "b")
+            api.compact()
+            api.silent = True
+            await api.break_watches(Unavailable("reset by peer"))
+            api.silent = False
+            await until(lambda: not api.failures)
+            back = asyncio.get_running_loop().time()
+            await until(lambda: names(informer) == {"a", "b"})
+            assert asyncio.get_running_loop().time() - back < 4, "one pause after the last refusal, and none after 410"
+
+    run_virtually(story)
+
+
 def test_a_watch_that_ends_at_once_again_and_again_is_not_hammered() -> None:
     async def story() -> None:
         class Short(MemoryApi):

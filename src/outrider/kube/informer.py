@@ -122,6 +122,8 @@ class Informer(Generic[T]):
         self._events = 0
         self._watch_began = 0.0
         self._stale_lists = 0
+        self._expired = False
+        """The last failure was that the server does not know where the watch should begin."""
         self._unseen_writes: dict[str, str] = {}
         """Key to resource version of own writes in the cache that the watch has not brought back."""
 
@@ -194,7 +196,7 @@ class Informer(Generic[T]):
                 if self._must_list:
                     await self._relist()
                 await self._watch()
-                failures = 0
+                failures, self._expired = 0, False
             except Exception as error:  # noqa: BLE001  (an informer never dies: whatever it is, try again later)
                 failures = 1 if self._events > events_before else failures + 1
                 await self._recover(error, failures)
@@ -205,9 +207,10 @@ class Informer(Generic[T]):
             self._forget_absent_kind()
             await self._clock.sleep(ABSENT_KIND_RETRY)
             return
-        if _history_lost(error):
+        expired_before, self._expired = self._expired, _history_lost(error)
+        if self._expired:
             self._must_list = True
-            if failures == 1:
+            if not expired_before:  # as after a restart of the server: there is nothing to wait for
                 return
         elif isinstance(error, Undecodable | msgspec.MsgspecError) and not self._one_by_one:
             self._one_by_one = True
