@@ -18,3 +18,10 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningP
     """One control plane for all tests of a session: each test uses namespaces of its own."""
     with running_plane(tmp_path_factory.mktemp("control-plane")) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def cluster_scoped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
+    """A control plane for tests that change CRDs and cluster roles: all are of the xdist group `cluster-scoped`."""
+    with running_plane(tmp_path_factory.mktemp("cluster-scoped")) as plane:
+        yield plane

@@ -97,7 +97,7 @@ class KubeletWorld:
         )
 
     async def start(self) -> None:
-        images = make_image_resolver(self.api)
+        images = make_image_resolver(self.admin)  # a node may read only the ConfigMaps that its pods name
         addresses = AddressPool("own", seed=str(self.folder))
         self.kubelet = Kubelet(self.api, SystemClock(), self.node, self.folder, images, addresses, settings=QUICK)
         self._task = asyncio.create_task(self.kubelet.run())

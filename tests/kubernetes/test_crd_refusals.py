@@ -1,13 +1,13 @@
 """What the real API server says of LLMDeployments that slip past the CLI, and what becomes of stored ones."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
-from control_plane import RunningPlane, running_plane
+from control_plane import RunningPlane
 
 from outrider.api import rules
 from outrider.api.crd import KINDS
@@ -33,17 +33,18 @@ STRATEGIES = "RollingUpdate, Canary, BlueGreen, Recreate"
 SECONDS = 60.0
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
-    """A control plane whose CRDs are these tests' own."""
-    with running_plane(tmp_path_factory.mktemp("crds"), "--no-controllers") as running:
-        yield running
+pytestmark = pytest.mark.xdist_group("cluster-scoped")
+
+
+@pytest.fixture
+def plane(cluster_scoped: RunningPlane) -> RunningPlane:
+    return cluster_scoped
 
 
 @pytest.fixture
 def install(plane: RunningPlane, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def install(*options: str) -> str:
-        code = run(["install", "--crds-only", "--kubeconfig", str(plane.kubeconfig), *options])
+        code = run(["install", "--crds-only", "--force-conflicts", "--kubeconfig", str(plane.kubeconfig), *options])
         printed = capsys.readouterr()
         assert code == 0, printed.err
         return printed.out
@@ -231,7 +232,7 @@ def test_a_bad_object_that_is_stored_is_told_what_is_wrong_and_harms_no_other(pl
             assert [one.metadata.name for one in listed.items] == ["good"], "of a bad object nothing is made"
 
     asyncio.run(store())
-    install("--force-conflicts")
+    install()
     asyncio.run(reported())
 
 
@@ -279,7 +280,7 @@ def test_objects_of_the_previous_release_are_read_after_an_upgrade_as_they_were(
             "apply", "-f", "-", stdin=msgspec.json.encode({"apiVersion": API_VERSION, "kind": kind, **body}).decode()
         )
     before = _everything(plane)
-    printed = install("--force-conflicts")
+    printed = install()
     assert "customresourcedefinition/llmdeployments.inference.llm-d.io changed" in printed
     after = _everything(plane)
     assert after == before

@@ -47,8 +47,8 @@ async def ask(api: Api, bodies: Sequence[Object], found: Found, *, force_conflic
     """
     changes, refused = [], []
     with Progress() as progress:
-        for number, body in enumerate(bodies):
-            _tell(progress, f"the server was asked about {number} of {len(bodies)} objects")
+        for body in bodies:
+            _tell(progress, f"asking the API server about {len(bodies)} objects")
             try:
                 changes.append(await _ask_one(api, body, found, force_conflicts=force_conflicts))
             except Unavailable:
@@ -129,8 +129,8 @@ async def carry_out(api: Api, changes: Sequence[Change], *, force_conflicts: boo
     """Apply what changes, in its order; wait for CRDs to be served before anything follows; remove what goes."""
     definitions: list[str] = []
     with Progress() as progress:
-        for number, change in enumerate(changes):
-            _tell(progress, f"{number} of {len(changes)} objects are done")
+        for change in changes:
+            _tell(progress, f"applying {len(changes)} objects")
             if change.kind.kind == CUSTOM_RESOURCE_DEFINITION.kind:
                 definitions.append(change.name)
             elif definitions:

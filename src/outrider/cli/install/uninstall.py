@@ -181,15 +181,33 @@ def confirm(question: str) -> None:
 
 
 async def _take_away(api: Api, going: Sequence[Change], namespace: str, timeout: str) -> None:
-    """The operator first, while it still may give its lease back; then everything else."""
-    workload = [change for change in going if change.kind == DEPLOYMENT]
-    for change in workload:
+    """The operator first, while it still may give its lease back; then everything else.
+
+    Raises:
+        CliError: a pod of the operator did not end in time. Everything else is gone by then, its rights as well.
+    """
+    late: CliError | None = None
+    for change in (one for one in going if one.kind == DEPLOYMENT):
         # In the foreground, so that it is gone only when its pods are.
         await api.delete(change.kind, change.name, change.namespace, propagation="Foreground")
-        print(f"{change.label} removed", flush=True)
-    if workload:
-        await wait_until_gone(api, DEPLOYMENT, NAME, namespace, timeout=timeout)
-    for change in going:
-        if change not in workload:
-            await remove(api, change)
+        try:
+            await wait_until_gone(api, DEPLOYMENT, NAME, namespace, timeout=timeout)
+        except CliError as error:
+            late = error
+        else:
             print(f"{change.label} removed", flush=True)
+    others = [one for one in going if one.kind != DEPLOYMENT]
+    for change in others:
+        await remove(api, change)
+    for change in others:
+        if change.kind == CUSTOM_RESOURCE_DEFINITION:  # it takes its objects with it, and goes after them
+            await wait_until_gone(api, CUSTOM_RESOURCE_DEFINITION, change.name, "", timeout=timeout)
+        print(f"{change.label} removed", flush=True)
+    if late is not None:
+        raise CliError(
+            late.message,
+            exit_code=late.exit_code,
+            hints=(
+                "a pod of it does not end, perhaps on a node that is gone; it has no rights any more, and goes with it",
+            ),
+        )
