@@ -1,8 +1,17 @@
 """The flags of `outrider operator`: what they mean, and what is refused before anything is begun."""
 
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from story_world import wait_for
 
 from outrider.cli.errors import Exit
 from outrider.cli.main import build_app, run
@@ -75,3 +84,39 @@ def test_the_command_line_of_every_installation_is_understood(case: Installation
         (",".join(case.watch_namespaces),) if case.watch_namespaces else ()
     )
     assert bound.arguments.get("gateway", "") == case.gateway
+
+
+@contextmanager
+def waiting_operator(kubeconfig: Path, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """An operator whose API server is not there; it waits for it."""
+    argv = [sys.executable, "-m", "outrider", "operator", "--kubeconfig", str(kubeconfig), "--log-format", "json"]
+    argv += ["--health-address", "127.0.0.1:0", "--metrics-address", "0"]
+    with log.open("wb") as file, subprocess.Popen(argv, stdout=file, stderr=file) as process:
+        try:
+            wait_for(lambda: "waiting for the API server" in log.read_text(), "it waits for the API server")
+            yield process
+        finally:
+            process.kill()
+
+
+def test_while_it_waits_for_its_api_server_it_is_alive_not_ready_and_ends_when_asked_to(
+    nowhere: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with waiting_operator(nowhere, log) as process:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        (address,) = [line["address"] for line in lines if line.get("what") == "probes"]
+        assert urllib.request.urlopen(f"http://{address}/healthz", timeout=30).status == 200
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(f"http://{address}/readyz", timeout=30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+
+
+def test_a_second_signal_ends_it_at_once(nowhere: Path, tmp_path: Path) -> None:
+    with waiting_operator(nowhere, tmp_path / "log") as process:
+        process.send_signal(signal.SIGSTOP)  # so that it finds both when it goes on
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(30) == Exit.INTERRUPTED
