@@ -55,6 +55,8 @@ OUTPUTS = {
     "plan": "table, json, yaml",
     "apply": "table, name, json, yaml",
     "get": "table, wide, json, yaml, name",
+    "install": "table, json, yaml",
+    "upgrade": "table, json, yaml",
 }
 
 
@@ -115,6 +117,9 @@ UNTIMELY = {
     "delete": ["delete", "llmd", "x", "--timeout", "soon"],
     "rollout status": ["rollout", "status", "x", "--timeout", "soon"],
     "down": ["down", "--timeout", "soon"],
+    "install": ["install", "--timeout", "soon"],
+    "upgrade": ["upgrade", "--timeout", "soon"],
+    "uninstall": ["uninstall", "--timeout", "soon"],
 }
 
 

@@ -1,15 +1,20 @@
 """`outrider install`, `upgrade` and `uninstall` against a real API server."""
 
 import asyncio
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
 from control_plane import RunningPlane
+from helm_program import helm_or_skip
 
 from outrider.api.meta import format_time
 from outrider.cli.errors import Exit
@@ -22,6 +27,7 @@ from outrider.plan.install.settings import Installation
 
 pytestmark = pytest.mark.xdist_group("cluster-scoped")
 
+CHART = Path(__file__).resolve().parents[2] / "deploy" / "helm" / "outrider"
 SERVICE = """
 apiVersion: inference.llm-d.io/v1alpha1
 kind: LLMDeployment
@@ -213,6 +219,30 @@ def _make_older(outrider: Callable[..., Outcome], plane: RunningPlane, image: st
     outrider("install", "--no-wait", "--image", image, "--force-conflicts")
     where = ("deployment", "outrider-operator", "-n", "outrider-system")
     plane.kubectl("label", *where, "app.kubernetes.io/version=0.0.9", "--overwrite")
+
+
+def test_helm_installs_upgrades_and_leaves_models_when_it_uninstalls(cluster_scoped) -> None:
+    helm = partial(_helm, cluster_scoped)
+    helm("install", "outrider", str(CHART), "--create-namespace")
+    assert _container(cluster_scoped)["image"] == Installation().image
+    cluster_scoped.kubectl("apply", "-f", "-", stdin=SERVICE)
+    helm("upgrade", "outrider", str(CHART), "--set", "watchNamespaces={default}", "--set", "gateway=infra/public")
+    assert {"--watch-namespaces=default", "--gateway=infra/public"} <= set(_container(cluster_scoped)["args"])
+    roles = cluster_scoped.kubectl("get", "clusterroles", "-o", "name").stdout
+    assert "outrider-system:operator" not in roles, "what an installation no longer needs goes"
+    helm("uninstall", "outrider")
+    assert cluster_scoped.kubectl("get", "deployment", "-n", "outrider-system", "-o", "name").stdout == ""
+    assert cluster_scoped.kubectl("get", "llmd", "llama", "-o", "name").stdout.strip().endswith("/llama")
+    helm("install", "outrider", str(CHART))
+    assert _container(cluster_scoped)["image"] == Installation().image, "and takes up what it left"
+    helm("uninstall", "outrider")
+
+
+def _helm(plane: RunningPlane, *arguments: str) -> None:
+    command = [helm_or_skip(), *arguments, "--namespace", "outrider-system", "--kubeconfig", str(plane.kubeconfig)]
+    home = {"HOME": str(plane.folder), "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=home)
+    assert done.returncode == 0, done.stderr
 
 
 def test_waiting_says_what_is_awaited_and_ends_when_the_operator_is_ready(outrider, cluster_scoped) -> None:

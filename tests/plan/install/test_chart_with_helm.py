@@ -1,14 +1,13 @@
 """Real Helm makes of the chart what `outrider install --output yaml` prints, whatever the values."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
+from helm_program import KUBERNETES, helm_or_skip
 from install_cases import CASES
 
 from outrider.plan.install.manifests import RECORD, manifests
@@ -17,25 +16,11 @@ from outrider.plan.install.settings import Installation, SettingsError
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "deploy" / "helm" / "outrider"
 NAMESPACE = "outrider-system"
-KUBERNETES = ("--kube-version", "1.36.3")
-"""Helm built by hand takes the cluster for an ancient one unless it is told."""
 
 
 @pytest.fixture(scope="module")
 def helm() -> str:
-    """The Helm that tools/helm/build.py built. CI must have it; elsewhere its absence is one visible skip."""
-    asked = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "helm" / "build.py"), "--print"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    program = Path(asked.stdout.strip())
-    if not program.is_file():
-        if os.environ.get("CI"):
-            pytest.fail("CI must have Helm: python3 tools/helm/build.py")
-        pytest.skip("no Helm on this machine: python3 tools/helm/build.py builds it (needs Go)")
-    return str(program)
+    return helm_or_skip()
 
 
 def _rendered(helm: str, values: Path) -> subprocess.CompletedProcess[str]:
