@@ -157,6 +157,31 @@ def test_a_pod_comes_is_told_of_and_goes(control_plane: RunningPlane, tmp_path: 
     story(control_plane, tmp_path, "pods", scenario)
 
 
+def test_a_pod_acts_as_its_service_account(control_plane: RunningPlane, tmp_path: Path) -> None:
+    async def scenario(world: KubeletWorld) -> None:
+        await world.kubectl("create", "serviceaccount", "reader")
+        script = "echo `cat $HOME/.kube/namespace`; exec sleep 600"
+        await world.create("web", "sh", "-c", script, serviceAccountName="reader")
+        await world.ready("web")
+        logged = await world.kubectl("logs", "web")
+        assert logged.stdout == f"{world.namespace}\n", "it is there before the container starts"
+        kubectl = str(control_plane.programs.kubectl)
+        # This control plane has no cluster addresses; with the token and the authority, any other will do.
+        command = (
+            f"{kubectl} --server {control_plane.config.server} auth whoami -o jsonpath='{{.status.userInfo.username}}'"
+        )
+        shown = await world.kubectl("exec", "web", "--", "sh", "-c", command)
+        assert shown.stdout == f"system:serviceaccount:{world.namespace}:reader"
+        config = json.loads((await world.kubectl("exec", "web", "--", "sh", "-c", "cat $HOME/.kube/config")).stdout)
+        assert config["clusters"][0]["cluster"]["server"].startswith("https://10.96.0.1:443")
+        await world.create("nobody", *SLEEPER, automountServiceAccountToken=False)
+        await world.ready("nobody")
+        absent = await world.kubectl("exec", "nobody", "--", "sh", "-c", "ls $HOME/.kube", check=False)
+        assert absent.returncode != 0
+
+    story(control_plane, tmp_path, "identity", scenario)
+
+
 def test_jobs_and_stateful_sets_run(control_plane: RunningPlane, tmp_path: Path) -> None:
     """The real controllers make the pods, the real scheduler binds them."""
 

@@ -79,7 +79,7 @@ def test_after_a_crash_pods_are_adopted_and_orphans_ended(folder: Path, tmp_path
         assert ended["exitCode"] == 9
         await w.removed("leaver")
         kept = {uid, (await w.pod("ender"))["metadata"]["uid"]}
-        await until(lambda: {path.name for path in folder.glob("node-1/*")} == kept)
+        await until(lambda: {path.name for path in folder.glob("node-1/[!.]*")} == kept)
 
     async def run() -> None:
         async with Store.opened(SystemClock(), path=database) as store:

@@ -15,6 +15,7 @@ from outrider.local.kubelet.addresses import AddressPool
 from outrider.local.kubelet.events import PodEvents
 from outrider.local.kubelet.gpus import GpuPool
 from outrider.local.kubelet.handlers import Handlers
+from outrider.local.kubelet.identity import ServiceAccounts
 from outrider.local.kubelet.images import ImageResolver
 from outrider.local.kubelet.layout import PodFolder, pod_folders
 from outrider.local.kubelet.leftovers import kill_leftovers
@@ -62,6 +63,7 @@ class Kubelet:
             simulated_gpus=self._simulated_gpus(),
             handlers=Handlers(clock),
             events=PodEvents(api, clock, node.name),
+            service_accounts=ServiceAccounts(api, clock),
         )
         self._agent = NodeAgent(api, clock, node, settings)
         self._pods: Informer[dict[str, Any]] = Informer(api, POD_JSON, clock, fields=f"spec.nodeName={node.name}")

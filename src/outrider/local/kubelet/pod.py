@@ -1,6 +1,7 @@
 """One pod on this node: brought about, kept, ended. A worker per pod, woken whenever something may have changed."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from outrider.kube.objects import POD
 from outrider.local.kubelet.addresses import AddressesExhaustedError, Lease
 from outrider.local.kubelet.container import Container
 from outrider.local.kubelet.gpus import GpusTakenError, wanted_gpus
+from outrider.local.kubelet.identity import FIRST_SECONDS, token_request
 from outrider.local.kubelet.layout import PodFolder, PodRecord
 from outrider.local.kubelet.podcontext import PodContext
 from outrider.local.kubelet.services import Services
@@ -25,7 +27,7 @@ RETRY_SECONDS = 1.0
 PATCH_ATTEMPTS = 5
 SUPPORTED_VOLUMES = {"emptyDir"}
 TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  (a name's beginning)
-"""An API server adds this volume to every pod; that it is not mounted is no news."""
+"""An API server adds this volume to every pod. That it is not mounted is no news: `identity.py` stands in for it."""
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +63,8 @@ class PodWorker:
         self._deadline: float | None = None
         """Monotonic time at which the grace period of the deletion ends."""
         self._delete_sent = False
+        self._identity: asyncio.Task[None] | None = None
+        """Keeps the pod's service account token alive."""
 
     # What the API server says
 
@@ -92,6 +96,9 @@ class PodWorker:
 
     async def detach(self) -> None:
         """Let go of all containers, which go on running."""
+        if self._identity is not None:
+            self._identity.cancel()
+            await asyncio.gather(self._identity, return_exceptions=True)
         for container in self._containers:
             await container.detach()
 
@@ -174,6 +181,7 @@ class PodWorker:
         context.folder.write(record)
         self._take(record)
         await self._annotate_ports()
+        await self._identify()
         self._tell_volumes()
         for container in self.main:
             container.waiting, container.retry_at = None, None
@@ -193,6 +201,17 @@ class PodWorker:
     def _take(self, record: PodRecord) -> None:
         self.context.record = record
         self.context.lease = Lease(record.address, record.host_ports)
+
+    async def _identify(self) -> None:
+        """Let the pod's processes act as its service account. Its start waits for that, but not for long."""
+        if self._identity is not None or token_request(self.context.pod) is None:
+            return
+        first = asyncio.Event()
+        keeping = self._services.service_accounts.keep(self.context.pod, self.context.folder.home, first)
+        self._identity = asyncio.create_task(keeping)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_SECONDS):
+                await first.wait()
 
     async def _annotate_ports(self) -> None:
         """Where all pods share one address, others must learn the ports."""

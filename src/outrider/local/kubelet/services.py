@@ -8,6 +8,7 @@ from outrider.local.kubelet.addresses import AddressPool
 from outrider.local.kubelet.events import PodEvents
 from outrider.local.kubelet.gpus import GpuPool
 from outrider.local.kubelet.handlers import Handlers
+from outrider.local.kubelet.identity import ServiceAccounts
 from outrider.local.kubelet.images import ImageResolver
 from outrider.local.kubelet.node import NodeConfig
 from outrider.local.kubelet.runtime import Runtime
@@ -28,3 +29,4 @@ class Services:
     simulated_gpus: SimulatedGpus | None
     handlers: Handlers
     events: PodEvents
+    service_accounts: ServiceAccounts
