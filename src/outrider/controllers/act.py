@@ -7,7 +7,7 @@ import msgspec
 
 from outrider.api.labels import FIELD_OWNER
 from outrider.api.meta import ObjectMeta
-from outrider.kube.api import AlreadyExists, Api, Conflict, Kind, NotFound
+from outrider.kube.api import AlreadyExists, Api, Conflict, Invalid, Kind, NotFound
 from outrider.kube.objects import POD
 from outrider.kube.resources import kind_for
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
@@ -102,6 +102,10 @@ async def _set_pod_condition(api: Api, action: SetPodCondition, written: Written
     try:
         pod = await api.patch(POD, action.name, patch, action.namespace, patch_type="strategic", subresource="status")
     except (NotFound, Conflict):  # the pod that was asked is gone
+        return 0
+    except Invalid as error:  # so a patch with the uid of another pod is refused
+        if not any(cause.get("field") == "metadata.uid" for cause in error.details.get("causes") or ()):
+            raise
         return 0
     written(POD, pod)
     return 1

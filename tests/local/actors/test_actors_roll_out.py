@@ -50,7 +50,7 @@ BOUNDS = {
     "none more, one fewer": (4, {"maxSurge": 0, "maxUnavailable": 1}, 3, 4),
     "a quarter each": (8, {"maxSurge": "25%", "maxUnavailable": "25%"}, 6, 10),
     "all at once": (4, {"maxSurge": "100%", "maxUnavailable": 0}, 4, 8),
-    "both 0 means one may be missing": (3, {"maxSurge": 0, "maxUnavailable": 0}, 2, 3),
+    "shares that come to 0 mean that one may be missing": (3, {"maxSurge": 0, "maxUnavailable": "10%"}, 2, 3),
 }
 
 

@@ -318,7 +318,9 @@ def test_managed_fields_can_be_reset(api: StoreApi) -> None:
     asyncio.run(tell(api, [("a", "apply", {"x": "1"})]))
     obj = asyncio.run(api.patch(CONFIG, "c", {"metadata": {"managedFields": [{}]}}, "default", owner="b"))
     assert obj["metadata"].get("managedFields", []) == []
-    after = asyncio.run(api.apply(CONFIG, config(x="2"), owner="c", force=False))
+    with pytest.raises(Conflict, match="before-first-apply"):
+        asyncio.run(api.apply(CONFIG, config(x="2"), owner="c", force=False))
+    after = asyncio.run(api.apply(CONFIG, config(x="2"), owner="c", force=True))
     assert owners(after, "data") == {"c": {"x"}}
 
 

@@ -158,7 +158,7 @@ POD_SPEC = BUILT_IN_SHAPES[("", "Pod")].field("spec")
 METADATA = BUILT_IN_SHAPES[("", "Pod")].field("metadata")
 
 SETS: dict[str, tuple[Any, Any, Any]] = {
-    "members are added to a set": ({"finalizers": ["a"]}, {"finalizers": ["b"]}, {"finalizers": ["a", "b"]}),
+    "members are added to a set": ({"finalizers": ["a"]}, {"finalizers": ["b"]}, {"finalizers": ["b", "a"]}),
     "a member that is there is not repeated": ({"finalizers": ["a"]}, {"finalizers": ["a"]}, {"finalizers": ["a"]}),
     "$deleteFromPrimitiveList removes members": (
         {"finalizers": ["a", "b"]},

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from outrider.kube.api import ApiError, BadRequest, Expired, Unavailable
+from outrider.kube.objects import POD
 from outrider.local.rest import parameters
 from outrider.local.rest.statuses import JSON, status_of, success
 from outrider.local.rest.streams import stream
@@ -126,7 +127,8 @@ async def delete_object(request: web.Request, store: Store, target: Target) -> w
     options = await parameters.read_object(request) if request.can_read_body else {}
     deletion = parameters.deletion_of(request, options)
     record = delete(store, target.kind, target.name, target.namespace, deletion)
-    if not is_finished(record.object()):
+    # Of a pod that goes at once an API server tells its last state, of all else only that it is gone.
+    if target.kind == POD or not is_finished(record.object()):
         return await answer(store, record)
     await settled(store)
     return success(details(target.kind, target.name) | {"uid": record.uid})

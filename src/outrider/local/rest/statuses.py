@@ -29,7 +29,8 @@ def status_of(error: ApiError) -> dict[str, Any]:
     details = dict(error.details)
     if error.retry_after is not None:
         details.setdefault("retryAfterSeconds", round(error.retry_after))
-    return body | {"details": details} if details else body
+    # As API servers have it: a bad request alone says nothing more where there is nothing more to say.
+    return body | {"details": details} if details or error.status != 400 else body
 
 
 def error_response(error: ApiError) -> web.Response:
@@ -39,13 +40,8 @@ def error_response(error: ApiError) -> web.Response:
     return json_response(status_of(error), status=error.status, headers=headers)
 
 
-def success(details: Mapping[str, Any], *, status: int = 200) -> web.Response:
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Success",
-        "code": status,
-        "details": details,
-    }
-    return json_response(body, status=status)
+def success(details: Mapping[str, Any] | None = None, *, status: int = 200) -> web.Response:
+    """What is done, of which there is no object to show: `details` say to what, where that is of interest."""
+    body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    more = {"code": status} if details is None else {"details": details}
+    return json_response(body | more, status=status)

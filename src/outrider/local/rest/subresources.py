@@ -16,7 +16,7 @@ from outrider.local.rest.targets import Target
 from outrider.local.store import LogOptions, LogSource, Store
 from outrider.local.store.container_logs import container_logs
 from outrider.local.store.eviction import evict
-from outrider.local.store.scale import patch_scale, read_scale, write_scale
+from outrider.local.store.scale import apply_scale, patch_scale, read_scale, write_scale
 
 _HEADERS_AFTER_SECONDS = 0.2
 """How long a log waits for its first line, or for the reason why there is none, before the answer begins."""
@@ -27,12 +27,14 @@ def get_scale(store: Store, target: Target) -> web.Response:
 
 
 async def change_scale(request: web.Request, store: Store, target: Target) -> web.Response:
-    write = parameters.write_of(request, "Update", "scale")
+    operation = "Apply" if request.method == "PATCH" and request.content_type == parameters.APPLY else "Update"
+    write = parameters.write_of(request, operation, "scale")
     place = (target.kind, target.namespace, target.name)
     if request.method == "PUT":
         record = write_scale(store, *place, await parameters.read_object(request), write)
     elif request.content_type == parameters.APPLY:
-        record = patch_scale(store, *place, await parameters.read_json(request, parameters.APPLY), "merge", write)
+        scale = await parameters.read_json(request, parameters.APPLY)
+        record = apply_scale(store, *place, scale, write, force=parameters.flag(request.query, "force"))
     else:
         sort = parameters.patch_type(request)
         body = await parameters.read_json(request, request.content_type)
@@ -51,7 +53,7 @@ async def evict_pod(request: web.Request, store: Store, target: Target) -> web.R
         raise BadRequest("deleteOptions must be a map")
     evict(store, target.name, target.namespace, parameters.deletion_of(request, options))
     await settled(store)
-    return success({}, status=201)
+    return success(status=201)
 
 
 def _log_options(query: Any) -> LogOptions:

@@ -10,13 +10,37 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from outrider.api.quantity import Quantity
 from outrider.kube.api import Object
+
+LOST_NODE_SECONDS = 300
+"""kube-apiserver's --default-not-ready-toleration-seconds and --default-unreachable-toleration-seconds."""
 
 
 def _fill(target: Object, **values: Any) -> None:
     for name, value in values.items():
         if target.get(name) is None:
             target[name] = value
+
+
+_MAPS_LEFT_OUT = ("data", "binaryData", "labels", "annotations", "nodeSelector", "limits", "requests", "matchLabels")
+_FALSE_LEFT_OUT = ("paused", "unschedulable", "hostNetwork", "hostPID", "hostIPC", "readOnly", "tty", "stdin")
+_LISTS_KEPT = ("containers", "endpoints")
+
+
+def leave_out_empty(obj: Object) -> None:
+    """Remove, in place, what Kubernetes' own types do not write when it is empty or false (`omitempty`)."""
+    for name, value in list(obj.items()):
+        if value is False:
+            if name in _FALSE_LEFT_OUT:
+                del obj[name]
+        elif (value == [] and name not in _LISTS_KEPT) or (value == {} and name in _MAPS_LEFT_OUT):
+            del obj[name]
+        elif isinstance(value, dict):
+            leave_out_empty(value)
+        elif isinstance(value, list):
+            for item in _maps(value):
+                leave_out_empty(item)
 
 
 def _maps(value: Any) -> Iterable[Object]:
@@ -59,6 +83,24 @@ def _container(container: Object) -> None:
         field = _map(_map(variable, "valueFrom"), "fieldRef")
         if field:
             _fill(field, apiVersion="v1")
+    for hook in _map(container, "lifecycle").values():
+        if isinstance(_map(hook, "httpGet") or None, dict):
+            _fill(hook["httpGet"], path="/", scheme="HTTP")
+    for amounts in _map(container, "resources").values():
+        if isinstance(amounts, dict):
+            amounts.update({name: _canonical(amount) for name, amount in amounts.items()})
+
+
+def _canonical(amount: Any) -> Any:
+    """How an API server writes a quantity: `1000m` is `1`. What is none is left for validation to complain about."""
+    try:
+        return str(Quantity.from_json(amount))
+    except ValueError:
+        return amount
+
+
+def _requests(container: Object) -> None:
+    """A pod asks for what it is limited to, where it does not say otherwise. A template is left as it is."""
     limits = _map(_map(container, "resources"), "limits")
     if limits and isinstance(container["resources"].get("requests") or {}, dict):
         container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
@@ -77,6 +119,10 @@ def pod_spec(spec: Object) -> None:
         for container in _maps(spec.get(name)):
             _container(container)
     for volume in _maps(spec.get("volumes")):
+        if isinstance(volume.get("hostPath"), dict):
+            _fill(volume["hostPath"], type="")
+        if isinstance(volume.get("image"), dict):
+            _fill(volume["image"], pullPolicy=_pull_policy(volume["image"].get("reference")))
         for source in ("configMap", "secret", "projected", "downwardAPI"):
             if isinstance(volume.get(source), dict):
                 _fill(volume[source], defaultMode=0o644)
@@ -87,9 +133,13 @@ def _pod(obj: Object) -> None:
     if spec:
         pod_spec(spec)
         _fill(spec, enableServiceLinks=True)
+        for part in ("containers", "initContainers"):
+            for container in _maps(spec.get(part)):
+                _requests(container)
 
 
 def _prepare_pod(obj: Object) -> None:
+    _pod(obj)
     spec = _map(obj, "spec")
     _fill(
         spec,
@@ -99,6 +149,26 @@ def _prepare_pod(obj: Object) -> None:
         serviceAccount="default",
     )
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+
+
+def _admit_pod(obj: Object) -> None:
+    tolerations = _map(obj, "spec").setdefault("tolerations", [])
+    if isinstance(tolerations, list):
+        tolerations += _tolerations_of_lost_nodes(tolerations)
+
+
+def _tolerations_of_lost_nodes(given: list[Any]) -> list[Object]:
+    """Pods stay on a node for five minutes after it was lost (the DefaultTolerationSeconds admission plugin)."""
+    taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+    return [
+        {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECONDS}
+        for taint in taints
+        if not any(_tolerates(toleration, taint) for toleration in _maps(given))
+    ]
+
+
+def _tolerates(toleration: Object, taint: str) -> bool:
+    return toleration.get("key") in (taint, None, "") and toleration.get("effect") in ("NoExecute", None, "")
 
 
 def quality_of_service(spec: Object) -> str:
@@ -126,6 +196,7 @@ def _template(spec: Object) -> None:
 
 def _deployment(obj: Object) -> None:
     spec = _map(obj, "spec")
+    _fill(obj, status={})
     if not spec:
         return
     _fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600, strategy={})
@@ -140,6 +211,9 @@ def _deployment(obj: Object) -> None:
 
 def _replica_set(obj: Object) -> None:
     spec = _map(obj, "spec")
+    _fill(obj, status={})
+    if isinstance(obj["status"], dict):
+        _fill(obj["status"], replicas=0)
     if spec:
         _fill(spec, replicas=1)
         _template(spec)
@@ -155,6 +229,10 @@ def _service(obj: Object) -> None:
         spec["clusterIPs"] = [spec["clusterIP"]]
     for port in _maps(spec.get("ports")):
         _fill(port, protocol="TCP", targetPort=port.get("port"))
+
+
+def _prepare_budget(obj: Object) -> None:
+    obj["status"] = dict.fromkeys(("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"), 0)
 
 
 def _secret(obj: Object) -> None:
@@ -196,9 +274,12 @@ DEFAULTS: dict[tuple[str, str], _Change] = {
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
 }
 """Applied on every write."""
+ADMIT: dict[tuple[str, str], _Change] = {("", "Pod"): _admit_pod}
+"""Applied on every write, after it is clear who owns what."""
 PREPARE: dict[tuple[str, str], _Change] = {
     ("", "Namespace"): _prepare_namespace,
     ("", "Pod"): _prepare_pod,
     ("", "Service"): _prepare_service,
+    ("policy", "PodDisruptionBudget"): _prepare_budget,
 }
 """Applied at creation."""

@@ -20,6 +20,8 @@ def custom_rules(kind: Kind[Any]) -> Rules | None:
     return Rules(
         shape=shape_of_custom_kind(schema),
         has_status="status" in subresources,
+        counts_generations=True,
+        updates_unconditionally=False,
         has_scale="scale" in subresources,
         strategic=False,
         default=_default(schema),

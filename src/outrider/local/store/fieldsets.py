@@ -2,7 +2,8 @@
 
 A path is a tuple of steps in the notation of FieldsV1: `f:NAME` a field, `k:{KEYS}` an item of a keyed list, `v:VALUE`
 a member of a set. Only leaves are members of a set of fields, and the items of keyed lists, so that an item can be
-owned apart from what it holds. The algebra is that of sigs.k8s.io/structured-merge-diff.
+owned apart from what it holds; and, to whoever made them by a write that is no apply, maps and lists that were not
+there before. The algebra is that of sigs.k8s.io/structured-merge-diff.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ Path = tuple[str, ...]
 Fields = frozenset[Path]
 
 _PRESENT = True
-"""Stands for the value of an item of a list: that it is there."""
+"""Stands for the value of an item of a list, or of a map or list that is looked into: that it is there."""
 
 
 def item_step(item: Any, shape: Shape) -> str | None:
@@ -61,7 +62,7 @@ def _children(value: Any, shape: Shape) -> Iterator[tuple[str, Any, Shape]] | No
     return None
 
 
-def _collect(value: Any, shape: Shape, path: Path, into: dict[Path, Any]) -> None:
+def _collect(value: Any, shape: Shape, path: Path, into: dict[Path, Any], *, containers: bool) -> None:
     is_item = bool(path) and not path[-1].startswith("f:")
     children = None if is_item and path[-1].startswith("v:") else _children(value, shape)
     if is_item:
@@ -70,16 +71,21 @@ def _collect(value: Any, shape: Shape, path: Path, into: dict[Path, Any]) -> Non
             into[path] = value
             return
     elif children is None:
-        into[path] = value
+        into[path] = _PRESENT if containers and value == {} and not shape.atomic else value
+    elif containers and not shape.always:
+        into[path] = _PRESENT
     for step, part, part_shape in children or ():
-        _collect(part, part_shape, (*path, step), into)
+        _collect(part, part_shape, (*path, step), into, containers=containers)
 
 
-def leaves(obj: Mapping[str, Any], shape: Shape) -> dict[Path, Any]:
-    """Every member path of an object, with the value that is compared to tell whether it changed."""
+def leaves(obj: Mapping[str, Any], shape: Shape, *, containers: bool = False) -> dict[Path, Any]:
+    """Every member path of an object, with the value that is compared to tell whether it changed.
+
+    With `containers` also the maps and lists that are looked into, but for those that are always there.
+    """
     found: dict[Path, Any] = {}
     for name, part in obj.items():
-        _collect(part, shape.field(name), (f"f:{name}",), found)
+        _collect(part, shape.field(name), (f"f:{name}",), found, containers=containers)
     return found
 
 

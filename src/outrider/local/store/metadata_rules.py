@@ -34,6 +34,8 @@ _FORMS: dict[str, tuple[re.Pattern[str], int, str]] = {
     ),
 }
 _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)")
+_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+"""Kubernetes' own, which have no prefix."""
 _ANNOTATIONS_LIMIT = 256 * 1024
 """Bytes of all keys and values together (k8s.io/apimachinery validation.TotalAnnotationSizeLimitB)."""
 
@@ -132,7 +134,11 @@ def check_metadata(metadata: Object, form: str) -> list[Cause]:
     causes += _check_owners(metadata.get("ownerReferences") or [])
     finalizers = metadata.get("finalizers") or []
     if not isinstance(finalizers, list) or not all(isinstance(name, str) for name in finalizers):
-        causes.append(invalid_value("metadata.finalizers", finalizers, "must be a list of names"))
+        return [*causes, invalid_value("metadata.finalizers", finalizers, "must be a list of names")]
+    for name in finalizers:
+        if name not in _FINALIZERS and ("/" not in name or _check_key(name, "")):
+            why = f"must be a name with a DNS prefix, as in example.com/name, or one of {', '.join(_FINALIZERS)}"
+            causes.append(invalid_value("metadata.finalizers", name, why))
     return causes
 
 

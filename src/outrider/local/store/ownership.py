@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from outrider.kube.api import Conflict, Kind, Object
-from outrider.local.store import errors
+from outrider.kube.api import Conflict, Object
 from outrider.local.store.fieldsets import (
     Fields,
     Path,
@@ -33,8 +32,8 @@ _NOT_OWNED: frozenset[Path] = frozenset(
     | {
         ("f:metadata", f"f:{name}")
         for name in (
-            "name", "namespace", "generateName", "uid", "resourceVersion", "generation", "creationTimestamp",
-            "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds",
+            "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink",
+            "deletionTimestamp", "deletionGracePeriodSeconds",
         )
     }
 )  # fmt: skip
@@ -49,6 +48,10 @@ class Manager(msgspec.Struct, frozen=True):
     subresource: str = ""
 
 
+_BEFORE = Manager("before-first-apply")
+"""Owner of all that is in an object without `managedFields` when it is first applied."""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One line of `metadata.managedFields`."""
 
@@ -56,6 +59,15 @@ class Entry(msgspec.Struct, frozen=True):
     api_version: str
     time: str
     fields: Fields
+
+
+def owners_before_apply(live: Object, shape: Shape) -> tuple[Entry, ...]:
+    """The owners that an apply meets: where nobody knows who wrote the object, somebody before owns all of it."""
+    entries = read_entries(live["metadata"])
+    everything = frozenset(owned_fields(live, shape))
+    if entries or not everything:
+        return entries
+    return (Entry(_BEFORE, live["apiVersion"], live["metadata"]["creationTimestamp"], everything),)
 
 
 def read_entries(metadata: Object) -> tuple[Entry, ...]:
@@ -87,11 +99,11 @@ def write_entries(entries: Sequence[Entry]) -> list[Object]:
     return lines
 
 
-def owned_fields(obj: Object, shape: Shape) -> dict[Path, Any]:
-    """The fields of an object that can be owned, with their values."""
+def owned_fields(obj: Object, shape: Shape, *, containers: bool = False) -> dict[Path, Any]:
+    """The fields of an object that can be owned, with their values; `containers` as in `leaves`."""
     rest = {name: value for name, value in obj.items() if name != "metadata"}
     metadata = {name: value for name, value in (obj.get("metadata") or {}).items() if name != "managedFields"}
-    found = leaves(rest | {"metadata": metadata}, shape)
+    found = leaves(rest | {"metadata": metadata}, shape, containers=containers)
     return {path: value for path, value in found.items() if path not in _NOT_OWNED}
 
 
@@ -107,8 +119,8 @@ def _difference(old: Object, new: Object, shape: Shape) -> tuple[Fields, Fields]
     """The fields that are new or differ, and those that are gone. What is equal as a whole is not looked into."""
     differing = {name for name in old.keys() | new.keys() if not same(old.get(name), new.get(name))}
     return compare(
-        owned_fields({name: value for name, value in old.items() if name in differing}, shape),
-        owned_fields({name: value for name, value in new.items() if name in differing}, shape),
+        owned_fields({name: value for name, value in old.items() if name in differing}, shape, containers=True),
+        owned_fields({name: value for name, value in new.items() if name in differing}, shape, containers=True),
     )
 
 
@@ -192,7 +204,7 @@ def without(value: Any, gone: set[Path], shape: Shape, path: Path = ()) -> Any:
 
 
 def apply(
-    kind: Kind[Any], live: Object, wanted: Object, entries: Sequence[Entry], manager: Manager, shape: Shape,
+    live: Object, wanted: Object, entries: Sequence[Entry], manager: Manager, shape: Shape,
     *, force: bool, has_status: bool,
 ) -> tuple[Object, Fields]:  # fmt: skip
     """What `live` becomes when `manager` applies `wanted`, and the fields that the manager then owns.
@@ -208,11 +220,11 @@ def apply(
     if not force:
         changed, _ = _difference(live, merged, shape)
         changed = reachable(changed, manager.subresource, has_status=has_status)
-        _refuse_conflicts(kind, live["metadata"]["name"], others, changed)
+        _refuse_conflicts(others, changed)
     return merged, owned
 
 
-def _refuse_conflicts(kind: Kind[Any], name: str, others: Sequence[Entry], changed: Fields) -> None:
+def _refuse_conflicts(others: Sequence[Entry], changed: Fields) -> None:
     causes = [
         {"reason": "FieldManagerConflict", "message": f'conflict with "{_describe(entry)}"', "field": describe(path)}
         for entry in others
@@ -225,7 +237,7 @@ def _refuse_conflicts(kind: Kind[Any], name: str, others: Sequence[Entry], chang
     raise Conflict(
         f"Apply failed with {many}: others own these fields and want them otherwise "
         f"(force takes them over, leaving them out lets the others have them):\n{told}",
-        details=errors.details(kind, name) | {"causes": causes},
+        details={"causes": causes},
     )
 
 

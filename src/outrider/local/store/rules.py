@@ -28,6 +28,10 @@ class Rules(msgspec.Struct, frozen=True):
     shape: Shape = PLAIN_KIND
     has_status: bool = False
     """Whether it has a status subresource: then status is written there and nowhere else."""
+    counts_generations: bool = False
+    """Whether `metadata.generation` counts the changes of the spec."""
+    updates_unconditionally: bool = True
+    """Whether a replacement (PUT) may leave out the version that it replaces."""
     keeps_status_on_create: bool = False
     """Nodes come with a status."""
     has_scale: bool = False
@@ -39,6 +43,8 @@ class Rules(msgspec.Struct, frozen=True):
     """Fills in, in place, what the object leaves out. It runs on every write."""
     prepare: Callable[[Object], None] = _nothing
     """Changes, in place, an object that is being created: what admission and the kind's own strategy add."""
+    admit: Callable[[Object], None] = _nothing
+    """Changes, in place, an object that is being created or changed: what admission adds. It is nobody's."""
     validate: Callable[[Object, Object | None], list[Cause]] = _no_complaint
     """All that is wrong with `new`; `old` is what it replaces, None at creation."""
 
@@ -46,17 +52,32 @@ class Rules(msgspec.Struct, frozen=True):
 def built_in_rules(kind: Kind[Any]) -> Rules:
     """The rules of a kind that Kubernetes itself, or Gateway API, defines."""
     name = (kind.group, kind.kind)
+    custom = kind.group == "gateway.networking.k8s.io"
     return Rules(
         shape=BUILT_IN_SHAPES.get(name, PLAIN_KIND),
         has_status=name in _WITH_STATUS,
+        counts_generations=name in _WITH_GENERATION,
+        updates_unconditionally=name not in _CONDITIONAL,
         keeps_status_on_create=name == ("", "Node"),
         has_scale=name in _SCALED,
         name_form=_NAME_FORMS.get(name, "subdomain"),
-        strategic=kind.group != "gateway.networking.k8s.io",
-        default=builtin_defaults.DEFAULTS.get(name, _nothing),
+        strategic=not custom,
+        default=builtin_defaults.DEFAULTS.get(name, _nothing) if custom else _typed(name),
         prepare=builtin_defaults.PREPARE.get(name, _nothing),
+        admit=builtin_defaults.ADMIT.get(name, _nothing),
         validate=builtin_validation.VALIDATORS.get(name, _no_complaint),
     )
+
+
+def _typed(name: tuple[str, str]) -> Callable[[Object], None]:
+    """The defaults of a kind that is a Go type of Kubernetes', and not a custom resource."""
+    fill = builtin_defaults.DEFAULTS.get(name, _nothing)
+
+    def default(obj: Object) -> None:
+        builtin_defaults.leave_out_empty(obj)
+        fill(obj)
+
+    return default
 
 
 _SCALED = {("apps", "Deployment"), ("apps", "ReplicaSet")}
@@ -64,5 +85,13 @@ _WITH_STATUS = _SCALED | {
     ("", "Namespace"), ("", "Node"), ("", "Pod"), ("", "Service"), ("policy", "PodDisruptionBudget"),
     ("gateway.networking.k8s.io", "GatewayClass"), ("gateway.networking.k8s.io", "Gateway"),
     ("gateway.networking.k8s.io", "HTTPRoute"),
+}  # fmt: skip
+_WITH_GENERATION = _SCALED | {
+    ("", "Pod"), ("policy", "PodDisruptionBudget"), ("discovery.k8s.io", "EndpointSlice"),
+    ("gateway.networking.k8s.io", "Gateway"), ("gateway.networking.k8s.io", "HTTPRoute"),
+}  # fmt: skip
+_CONDITIONAL = {
+    ("coordination.k8s.io", "Lease"), ("policy", "PodDisruptionBudget"),
+    ("gateway.networking.k8s.io", "Gateway"), ("gateway.networking.k8s.io", "HTTPRoute"),
 }  # fmt: skip
 _NAME_FORMS: Mapping[tuple[str, str], NameForm] = {("", "Namespace"): "label", ("", "Service"): "service"}

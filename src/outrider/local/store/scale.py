@@ -11,7 +11,7 @@ from outrider.local.store import errors
 from outrider.local.store.patches import json_patch, merge_patch
 from outrider.local.store.records import Record, copy
 from outrider.local.store.store import Store
-from outrider.local.store.writes import Write, change
+from outrider.local.store.writes import Write, apply, change
 
 
 def _selector_text(obj: Object) -> str:
@@ -55,6 +55,20 @@ def patch_scale(
         json_patch(scale, body) if patch_type == "json" else merge_patch(scale, body),
         write,
     )
+
+
+def apply_scale(
+    store: Store, kind: Kind[Any], namespace: str, name: str, scale: Any, write: Write, *, force: bool
+) -> Record:
+    """Apply the Scale: the manager owns the number of replicas. Raises `Conflict` where somebody else does."""
+    read_scale(store, kind, namespace, name)
+    spec = scale.get("spec") if isinstance(scale, dict) else None
+    replicas = {"replicas": spec["replicas"]} if isinstance(spec, dict) and "replicas" in spec else {}
+    body = {
+        "apiVersion": kind.api_version, "kind": kind.kind,
+        "metadata": {"name": name, "namespace": namespace}, "spec": replicas,
+    }  # fmt: skip
+    return apply(store, kind, body, write, force=force)
 
 
 def write_scale(store: Store, kind: Kind[Any], namespace: str, name: str, scale: Any, write: Write) -> Record:

@@ -22,6 +22,8 @@ class Shape(msgspec.Struct, frozen=True):
     """Of a list, its items; of a map, the values of the fields not named in `fields`."""
     atomic: bool = False
     """Server-side apply owns it as one whole, although it is a map."""
+    always: bool = False
+    """A map or list that is part of every object of the kind (neither a pointer nor `omitempty`): nobody owns it."""
     keys: tuple[str, ...] = ()
     """Of a list of maps: the fields that tell its items apart."""
     key_defaults: Mapping[str, Any] = {}
@@ -53,7 +55,7 @@ def _keyed(*keys: str, items: Shape = PLAIN, merge_key: str = "", defaults: Mapp
 
 
 _TCP = {"protocol": "TCP"}
-_METADATA = Shape(fields={"finalizers": _SET, "ownerReferences": _keyed("uid", items=_ATOMIC)})
+_METADATA = Shape(fields={"finalizers": _SET, "ownerReferences": _keyed("uid", items=_ATOMIC)}, always=True)
 _CONDITIONS = _keyed("type")
 _ENV = Shape(
     fields={
@@ -73,7 +75,7 @@ _CONTAINER = Shape(
 )
 _POD_SPEC = Shape(
     fields={
-        "containers": _keyed("name", items=_CONTAINER),
+        "containers": msgspec.structs.replace(_keyed("name", items=_CONTAINER), always=True),
         "initContainers": _keyed("name", items=_CONTAINER),
         "ephemeralContainers": _keyed("name", items=_CONTAINER),
         "volumes": _keyed("name"),
@@ -85,16 +87,21 @@ _POD_SPEC = Shape(
         "schedulingGates": _keyed("name"),
         "resourceClaims": _keyed("name"),
         "nodeSelector": _ATOMIC,
-    }
+    },
+    always=True,
 )
-_TEMPLATE = Shape(fields={"metadata": _METADATA, "spec": _POD_SPEC})
-_SCALED = Shape(fields={"template": _TEMPLATE, "selector": _ATOMIC})
+_TEMPLATE = Shape(fields={"metadata": _METADATA, "spec": _POD_SPEC}, always=True)
+_SCALED = Shape(fields={"template": _TEMPLATE, "selector": _ATOMIC, "strategy": Shape(always=True)}, always=True)
 
 
-def _kind(spec: Shape = PLAIN, status: Mapping[str, Shape] | None = None, **fields: Shape) -> Shape:
+_STRUCT = Shape(always=True)
+
+
+def _kind(spec: Shape = _STRUCT, status: Mapping[str, Shape] | None = None, *, custom: bool = False) -> Shape:
     """A kind's objects; their conditions are keyed by type, as those of every kind here are."""
     known = {"conditions": _CONDITIONS, **(status or {})}
-    return Shape(fields={"metadata": _METADATA, "spec": spec, "status": Shape(fields=known), **fields})
+    spec = msgspec.structs.replace(spec, always=not custom)
+    return Shape(fields={"metadata": _METADATA, "spec": spec, "status": Shape(fields=known, always=not custom)})
 
 
 PLAIN_KIND = _kind()
@@ -116,7 +123,9 @@ BUILT_IN_SHAPES: dict[tuple[str, str], Shape] = {
     ("gateway.networking.k8s.io", "Gateway"): _kind(
         Shape(fields={"listeners": _keyed("name")}),
         {"listeners": _keyed("name", items=Shape(fields={"conditions": _CONDITIONS}))},
+        custom=True,
     ),
+    ("gateway.networking.k8s.io", "HTTPRoute"): _kind(PLAIN, custom=True),
 }
 """By group and kind; the other built-in kinds have only what all kinds have (`PLAIN_KIND`)."""
 

@@ -57,7 +57,7 @@ def _merge_list(live: Any, patch: list[Any], shape: Shape, order: Any) -> list[A
     before = live if isinstance(live, list) else []
     if shape.is_set:
         merged = list(before) + [item for item in patch if item not in before]
-        return _ordered(merged, _listed("$setElementOrder", order), before) if order is not None else merged
+        return _ordered(merged, patch if order is None else _listed("$setElementOrder", order), before)
     key = shape.strategic_key
     if not key:
         return patch

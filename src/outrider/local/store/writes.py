@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from outrider.kube.api import Forbidden, Kind, Object, PatchType
-from outrider.kube.objects import EVENT, NAMESPACE
+from outrider.kube.objects import DEPLOYMENT, EVENT, NAMESPACE
 from outrider.local.store import errors, ownership
 from outrider.local.store.deletion import is_finished
 from outrider.local.store.event_expiry import expire_events
@@ -15,6 +15,7 @@ from outrider.local.store.metadata_rules import check_finalizers, check_metadata
 from outrider.local.store.ownership import Entry, Manager
 from outrider.local.store.patches import json_patch, merge_patch
 from outrider.local.store.records import Record, copy, make_record, same
+from outrider.local.store.rules import Rules
 from outrider.local.store.store import Store, Table
 from outrider.local.store.strategic import strategic_merge
 
@@ -22,6 +23,8 @@ _SERVER_METADATA = (
     "uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds",
     "managedFields", "selfLink",
 )  # fmt: skip
+_LEFT_OUT = ("labels", "annotations", "finalizers", "ownerReferences")
+"""What an API server leaves out where it is empty."""
 _GENERATED_BASE = 58
 """How much of `generateName` is kept, so that with its suffix it fits a label (k8s.io/apiserver storage/names)."""
 _GENERATE_ATTEMPTS = 8
@@ -50,7 +53,7 @@ def _checked_body(kind: Kind[Any], body: Any) -> Object:
     metadata = obj.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         raise errors.bad_request("metadata must be a map")
-    obj["metadata"] = metadata or {}
+    obj["metadata"] = {name: value for name, value in (metadata or {}).items() if value or name not in _LEFT_OUT}
     return {name: obj[name] for name in ("apiVersion", "kind", "metadata")} | obj
 
 
@@ -103,22 +106,31 @@ def _insert(store: Store, table: Table, obj: Object, write: Write, applied: Fiel
     if rules.has_status and not rules.keeps_status_on_create:
         obj.pop("status", None)
     causes = check_metadata(metadata, rules.name_form)
+    entries: tuple[Entry, ...] = ()
     if not causes:
+        rules.default(obj)
+        # What admission and the kind's own strategy add belongs to nobody.
+        entries = _owners(store, table, (), {}, _without_status(rules, obj), write, applied)
         rules.prepare(obj)
         rules.default(obj)
+        rules.admit(obj)
         causes = rules.validate(obj, None)
     if causes:
-        raise errors.invalid(kind, str(metadata.get("name") or ""), causes)
+        raise errors.invalid(kind, str(obj["metadata"].get("name") or ""), causes)
     obj["metadata"] |= {"uid": store.new_uid(), "creationTimestamp": store.now()}
-    if rules.has_status:
+    if rules.counts_generations:
         obj["metadata"]["generation"] = 1
-    entries = _owners(store, table, (), {}, obj, write, applied)
     _write_owners(obj, entries)
     if write.dry_run:
         return make_record(kind, obj)
     if kind == EVENT:
         expire_events(store)
     return store.commit(table, None, obj)
+
+
+def _without_status(rules: Rules, obj: Object) -> Object:
+    """The part of a new object that its creator owns."""
+    return {name: value for name, value in obj.items() if name != "status"} if rules.has_status else obj
 
 
 def _owners(
@@ -141,6 +153,9 @@ def update(store: Store, kind: Kind[Any], body: Mapping[str, Any], write: Write)
     obj = _checked_body(kind, body)
     metadata = obj["metadata"]
     record = store.get(kind, str(metadata.get("name") or ""), str(metadata.get("namespace") or ""))
+    if not metadata.get("resourceVersion") and not store.table(kind).rules.updates_unconditionally:
+        causes = [errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")]
+        raise errors.invalid(kind, record.name, causes)
     return change(store, store.table(kind), record, obj, write)
 
 
@@ -163,7 +178,7 @@ def patch(
         raise errors.unsupported_media_type(
             f"{errors.resource(kind)} is a custom resource: it takes merge, JSON and apply patches, not strategic ones"
         )
-    return change(store, table, record, _checked_body(kind, new), write)
+    return change(store, table, record, _checked_body(kind, new), write, patched=True)
 
 
 def apply(store: Store, kind: Kind[Any], body: Mapping[str, Any], write: Write, *, force: bool) -> Record:
@@ -185,8 +200,8 @@ def apply(store: Store, kind: Kind[Any], body: Mapping[str, Any], write: Write, 
     shape, has_status = table.rules.shape, table.rules.has_status
     if record is not None:
         live = record.object()
-        entries = ownership.read_entries(live["metadata"])
-        merged, owned = ownership.apply(kind, live, wanted, entries, manager, shape, force=force, has_status=has_status)
+        entries = ownership.owners_before_apply(live, shape)
+        merged, owned = ownership.apply(live, wanted, entries, manager, shape, force=force, has_status=has_status)
         return change(store, table, record, merged, write, owned)
     if manager.subresource or metadata.get("resourceVersion") or metadata.get("uid"):
         raise errors.not_found(kind, name)
@@ -200,15 +215,22 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def _check_identity(kind: Kind[Any], live: Object, new: Object) -> None:
-    """A write must mean this object, and, if it says so, this version of it."""
+def _check_identity(kind: Kind[Any], live: Object, new: Object, *, patched: bool) -> None:
+    """A write must mean this object, and, if it says so, this version of it.
+
+    A replacement with another uid conflicts, while a patch with one is invalid: so API servers have it.
+    """
     old, wanted = live["metadata"], new["metadata"]
     name = old["name"]
     for field in ("name", "namespace"):
         if wanted.get(field, old.get(field)) != old.get(field):
-            causes = [errors.invalid_value(f"metadata.{field}", wanted[field], "field is immutable")]
-            raise errors.invalid(kind, name, causes)
+            raise errors.bad_request(
+                f"the {field} of the object ({wanted[field]}) is not that of the object to be changed ({old[field]})"
+            )
     if wanted.get("uid") not in (None, "", old["uid"]):
+        if patched:
+            causes = [errors.invalid_value("metadata.uid", wanted["uid"], "field is immutable")]
+            raise errors.invalid(kind, name, causes)
         why = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {old['uid']}"
         raise errors.conflict(kind, name, why)
     if wanted.get("resourceVersion") not in (None, "", old["resourceVersion"]):
@@ -245,27 +267,32 @@ def _restore(table: Table, live: Object, new: Object, subresource: str) -> Objec
 
 
 def change(
-    store: Store, table: Table, record: Record, new: Object, write: Write, applied: Fields | None = None
-) -> Record:
+    store: Store, table: Table, record: Record, new: Object, write: Write, applied: Fields | None = None,
+    *, patched: bool = False,
+) -> Record:  # fmt: skip
     """Turn the recorded object into `new`, as far as this write may. What changes nothing writes nothing."""
     kind, rules, live = table.kind, table.rules, record.object()
     store.check_writable()
-    _check_identity(kind, live, new)
+    _check_identity(kind, live, new, patched=patched or applied is not None)
     kept = ownership.read_entries(live["metadata"])
-    before = _given_owners(kind, kept, live, new)
+    found = kept if applied is None else ownership.owners_before_apply(live, rules.shape)
+    before = _given_owners(kind, found, live, new)
     new = _restore(table, live, copy(new), write.subresource)
     causes = check_metadata(new["metadata"], rules.name_form) + check_finalizers(new["metadata"], live["metadata"])
     if not causes:
         rules.default(new)
+        rules.admit(new)
         causes = rules.validate(new, live)
     if causes:
         raise errors.invalid(kind, record.name, causes)
     existing = None if applied is None else applied & ownership.owned_fields(new, rules.shape).keys()
-    after = _owners(store, table, before, live, new, write, existing)
+    # Whose owners are not known, of that none are kept until it is applied: as API servers have it.
+    tracked = bool(before) or applied is not None
+    after = _owners(store, table, before, live, new, write, existing) if tracked else ()
     new["metadata"].pop("managedFields", None)
     if after == kept and same(new, _unmanaged(live)):
         return record
-    if rules.has_status and not same(_specified(new), _specified(live)):
+    if rules.counts_generations and not same(_specified(table.kind, new), _specified(table.kind, live)):
         new["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
     _write_owners(new, after)
     if write.dry_run:
@@ -278,6 +305,8 @@ def _unmanaged(obj: Object) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def _specified(obj: Object) -> Object:
+def _specified(kind: Kind[Any], obj: Object) -> Object:
     """What people want of the object: changes of this are what `generation` counts."""
-    return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
+    wanted = {name: value for name, value in obj.items() if name not in ("metadata", "status")}
+    # A Deployment hands its annotations on to its ReplicaSets, so that they are part of what is wanted.
+    return wanted | {"annotations": obj["metadata"].get("annotations")} if kind == DEPLOYMENT else wanted

@@ -1,0 +1,335 @@
+"""1,000 LLMDeployments on a real API server: new ones, a new version of all, and a restart of the operator over them.
+
+The LLMDeployments have 0 replicas, so that nothing but the control plane and the operator works: no pod, no kubelet.
+Requests and times are the API server's own, from its audit log; a phase ends with the operator's last write, after
+which it was quiet and every object's status was of its present generation. The control plane, this program and the
+operator share the machine's cores: the API server's CPU time is printed beside the operator's.
+
+The yardstick is Argo Rollouts 1.10.1 with its client limits lifted, measured on another day on a machine like this one
+(2 cores) with the same control plane, and 1,000 Rollouts with 0 replicas.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from outrider.controllers.operator import Operator, OperatorConfig
+from outrider.kube.api import Api
+from outrider.kube.clock import SystemClock
+from outrider.kube.http import HttpApi
+from outrider.kube.kubeconfig import ClusterConfig, load_kubeconfig, write_kubeconfig
+from outrider.kube.objects import DEPLOYMENT
+from outrider.kube.resources import LLM_DEPLOYMENT
+from outrider.local.controlplane.programs import find_programs
+from outrider.plan.install.manifests import crds
+
+ACCOUNT = "bench-operator"
+USER = f"system:serviceaccount:kube-system:{ACCOUNT}"
+NAMESPACE = "bench"
+POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
+QUIET_SECONDS = 3.0
+PATIENCE_SECONDS = 900.0
+WRITES = ("create", "update", "patch", "delete")
+ARGO = {
+    "new": {"seconds": 30.8, "requests": 6.4, "cpu_seconds": 12.0, "megabytes": 164},
+    "new version": {"seconds": 53.0, "requests": 9.1, "cpu_seconds": 23.0, "megabytes": 188},
+    "restart": {"seconds": 1.80, "requests": 0.075, "cpu_seconds": 2.0, "megabytes": 157},
+}
+"""Requests are per object; of the restart it were 75 in all."""
+
+
+class Phase(msgspec.Struct):
+    """What one phase took."""
+
+    name: str
+    seconds: float
+    requests: int
+    cpu_seconds: float
+    megabytes: float
+    server_cpu_seconds: float
+    sorts: dict[str, int]
+
+
+class AuditLog:
+    """The requests of the operator, as the API server counted them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._rest = b""
+        self.requests: list[tuple[float, float, str, str]] = []
+        """Received, answered (epoch seconds), verb and resource, of each request since the last `clear`."""
+
+    def clear(self) -> None:
+        self.update()
+        self.requests.clear()
+
+    def update(self) -> None:
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            data = file.read()
+        self._read += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            event = json.loads(line)
+            about = event.get("objectRef") or {}
+            if event["user"]["username"] != USER or event["stage"] == "ResponseStarted":
+                continue
+            resource_name = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
+            times = (_epoch(event["requestReceivedTimestamp"]), _epoch(event["stageTimestamp"]))
+            self.requests.append((*times, event["verb"], resource_name))
+
+    @property
+    def writes(self) -> list[tuple[float, float, str, str]]:
+        return [each for each in self.requests if each[2] in WRITES and each[3] != "leases"]
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+class Process:
+    """CPU time and memory of a process, from /proc."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path("/proc") / str(pid)
+
+    @property
+    def cpu_seconds(self) -> float:
+        fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def megabytes(self) -> float:
+        """The most memory that it has had resident."""
+        found = next(line for line in (self._folder / "status").read_text().splitlines() if line.startswith("VmHWM"))
+        return int(found.split()[1]) / 1024
+
+
+@contextlib.contextmanager
+def control_plane(folder: Path) -> Iterator[ClusterConfig]:
+    policy = folder / "policy.json"
+    policy.write_text(json.dumps(POLICY))
+    argv = [sys.executable, "-m", "outrider.local.controlplane", str(folder), "--audit-policy", str(policy)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as plane:
+        try:
+            assert plane.stdout is not None
+            if not plane.stdout.readline().startswith("ready"):
+                sys.exit("the control plane did not come up: run `make kubernetes` first")
+            yield load_kubeconfig([folder / "kubeconfig"])
+        finally:
+            plane.terminate()
+            plane.wait(60)
+
+
+def server_process(folder: Path) -> Process:
+    """The API server of the control plane in this folder."""
+    for entry in Path("/proc").iterdir():
+        words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else [b""]
+        if words[0].endswith(b"kube-apiserver") and any(str(folder).encode() in word for word in words):
+            return Process(int(entry.name))
+    raise LookupError("no API server runs in this folder")
+
+
+def prepare(folder: Path, config: ClusterConfig) -> Path:
+    """Install the CRDs; give the operator an account of its own, so that its requests can be told apart."""
+
+    def kubectl(*arguments: str, stdin: str = "") -> str:
+        argv = [str(find_programs().kubectl), "--kubeconfig", str(folder / "kubeconfig"), *arguments]
+        return subprocess.run(argv, input=stdin, text=True, check=True, capture_output=True).stdout
+
+    kubectl(
+        "apply",
+        "--server-side",
+        "--filename=-",
+        stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": crds()}),
+    )
+    kubectl("wait", "customresourcedefinitions", "--all", "--for=condition=Established", "--timeout=60s")
+    kubectl("create", "namespace", NAMESPACE)
+    kubectl("create", "serviceaccount", ACCOUNT, "--namespace=kube-system")
+    kubectl(
+        "create",
+        "clusterrolebinding",
+        ACCOUNT,
+        "--clusterrole=cluster-admin",
+        f"--serviceaccount=kube-system:{ACCOUNT}",
+    )
+    token = kubectl("create", "token", ACCOUNT, "--namespace=kube-system", "--duration=2h").strip()
+    kubeconfig = folder / "operator.kubeconfig"
+    authority = config.certificate_authority_data
+    write_kubeconfig(kubeconfig, server=config.server, token=token, certificate_authority_data=authority)
+    return kubeconfig
+
+
+@contextlib.contextmanager
+def operator(kubeconfig: Path, log: Path, profile: Path | None = None) -> Iterator[Process]:
+    """The operator, in a process of its own."""
+    argv = [sys.executable, *(["-m", "cProfile", "-o", str(profile)] if profile else []), __file__]
+    with log.open("ab") as output:
+        process = subprocess.Popen([*argv, "--operator", str(kubeconfig)], stdout=output, stderr=output)
+    try:
+        yield Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+async def run_operator(kubeconfig: Path) -> None:
+    async with HttpApi(load_kubeconfig([kubeconfig])) as api:
+        running = Operator(api, SystemClock(), OperatorConfig())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.stop)
+        await running.run()
+
+
+def manifest(number: int, version: str) -> dict[str, Any]:
+    return {
+        "apiVersion": LLM_DEPLOYMENT.api_version,
+        "kind": LLM_DEPLOYMENT.kind,
+        "metadata": {"name": f"model-{number:04}", "namespace": NAMESPACE},
+        "spec": {
+            "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": version},
+            "replicas": 0,
+            "resources": {"limits": {"nvidia.com/gpu": 1}},
+        },
+    }
+
+
+async def write_all(api: Api, count: int, version: str) -> None:
+    """Create the LLMDeployments, or give them another version, sixteen at a time."""
+    numbers = iter(range(count))
+
+    async def work() -> None:
+        for number in numbers:
+            await api.apply(LLM_DEPLOYMENT, manifest(number, version), owner="bench")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(16):
+            group.create_task(work())
+
+
+async def all_current(api: Api, count: int, version: str) -> bool:
+    """Whether every object's status, and that of its Deployment, is of what is wanted now."""
+    models = (await api.list(LLM_DEPLOYMENT, NAMESPACE)).items
+    deployments = (await api.list(DEPLOYMENT, NAMESPACE)).items
+    return (
+        len(models) == len(deployments) == count
+        and all(one.status.observed_generation == one.metadata.generation for one in models)
+        and all(one.status.effective_version == version for one in models)
+        and all(one.status.observed_generation == one.metadata.generation for one in deployments)
+    )
+
+
+async def until_quiet(audit: AuditLog, least: float) -> None:
+    """Wait until the operator has done nothing but watch and renew leases for a while, from `least` on."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+        audit.update()
+        last = max([least, *(each[1] for each in audit.requests if each[2] != "watch" and each[3] != "leases")])
+        if time.time() - last > QUIET_SECONDS:
+            return
+    raise TimeoutError(f"the operator is not quiet after {PATIENCE_SECONDS:.0f} s")
+
+
+class Bench:
+    """Runs the phases one after the other, on one control plane."""
+
+    def __init__(self, api: Api, folder: Path, count: int) -> None:
+        self.api = api
+        self.count = count
+        self.audit = AuditLog(folder / "audit.log")
+        self.server = server_process(folder)
+        self.phases: list[Phase] = []
+
+    async def phase(self, name: str, version: str, process: Process, *, begun: float, writing: bool) -> None:
+        cpu, server_cpu = (0.0 if not writing else process.cpu_seconds), self.server.cpu_seconds
+        if writing:
+            await write_all(self.api, self.count, version)
+        while True:
+            await until_quiet(self.audit, begun)
+            if await all_current(self.api, self.count, version):
+                break
+        done = self.audit.writes or self.audit.requests
+        self.phases.append(
+            Phase(
+                name=name,
+                seconds=max(each[1] for each in done) - begun,
+                requests=len(self.audit.requests),
+                cpu_seconds=process.cpu_seconds - cpu,
+                megabytes=process.megabytes,
+                server_cpu_seconds=self.server.cpu_seconds - server_cpu,
+                sorts=dict(Counter(f"{each[2]} {each[3]}" for each in self.audit.requests).most_common()),
+            )
+        )
+        print(f"  {name}: {self.phases[-1].seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+async def measure(folder: Path, config: ClusterConfig, count: int, profile: Path | None) -> list[Phase]:
+    kubeconfig = prepare(folder, config)
+    async with HttpApi(config) as api:
+        bench = Bench(api, folder, count)
+        with operator(kubeconfig, folder / "operator.log", profile) as process:
+            await until_quiet(bench.audit, time.time())
+            for name, version in (("new", "v1.0.0"), ("new version", "v1.1.0")):
+                bench.audit.clear()
+                await bench.phase(name, version, process, begun=time.time(), writing=True)
+        bench.audit.clear()
+        begun = time.time()
+        with operator(kubeconfig, folder / "operator.log") as process:
+            await bench.phase("restart", "v1.1.0", process, begun=begun, writing=False)
+        return bench.phases
+
+
+def show(phases: list[Phase], count: int) -> None:
+    print(f"{count:,} LLMDeployments with 0 replicas; in brackets Argo Rollouts 1.10.1 with 1,000 Rollouts")
+    head = ("", "seconds", "requests each", "operator CPU s", "operator MB", "API server CPU s")
+    print(f"{head[0]:<14}{head[1]:>18}{head[2]:>20}{head[3]:>20}{head[4]:>18}{head[5]:>18}")
+    for phase in phases:
+        other = ARGO[phase.name]
+        cells = {
+            "seconds": f"{phase.seconds:.1f}",
+            "requests": f"{phase.requests / count:.2f}",
+            "cpu_seconds": f"{phase.cpu_seconds:.1f}",
+            "megabytes": f"{phase.megabytes:.0f}",
+        }
+        told = [f"{cell} ({other[name]:g})" for name, cell in cells.items()]
+        print(f"{phase.name:<14}{told[0]:>18}{told[1]:>20}{told[2]:>20}{told[3]:>18}{phase.server_cpu_seconds:>18.1f}")
+        print("              " + ", ".join(f"{number} {sort}" for sort, number in phase.sorts.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1000, help="how many LLMDeployments")
+    parser.add_argument("--profile", type=Path, help="write the operator's profile (cProfile) of the first two phases")
+    parser.add_argument("--operator", type=Path, metavar="KUBECONFIG", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.operator is not None:
+        asyncio.run(run_operator(arguments.operator))
+        return
+    with tempfile.TemporaryDirectory() as name, control_plane(Path(name)) as config:
+        phases = asyncio.run(measure(Path(name), config, arguments.count, arguments.profile))
+        show(phases, arguments.count)
+        print(json.dumps({phase.name: msgspec.to_builtins(phase) for phase in phases}))
+
+
+if __name__ == "__main__":
+    main()
