@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from control_plane import RunningPlane
 
-from outrider.kube.api import ApiError, Forbidden, Unavailable
+from outrider.kube.api import ApiError, Forbidden, TooManyRequests, Unavailable
 from outrider.kube.objects import CONFIG_MAP, EVENT, LEASE, NODE, SECRET
 
 from .kubelet_world import POD_JSON, SLEEPER, KubeletWorld, story, until
@@ -218,6 +218,61 @@ def test_jobs_and_stateful_sets_run(control_plane: RunningPlane, tmp_path: Path)
         await world.kubectl("delete", "statefulset", "set", "--cascade=foreground", "--timeout=60s")
 
     story(control_plane, tmp_path, "workloads", scenario)
+
+
+def test_an_eviction_waits_for_the_disruption_budget(control_plane: RunningPlane, tmp_path: Path) -> None:
+    """Of two pods one may go; the other one only when the first has been replaced and is ready."""
+
+    async def scenario(world: KubeletWorld) -> None:
+        # Ready as soon as the test says so, by a file.
+        allowed = tmp_path / "allowed"
+        probe = {"exec": {"command": ["test", "-e", str(allowed)]}, "periodSeconds": 1}
+        pod = {
+            "nodeSelector": {"kubernetes.io/hostname": world.node.name},
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "main", "image": "program", "command": [*SLEEPER], "readinessProbe": probe}],
+        }
+        labels, metadata = {"app": "guarded"}, {"name": "guarded"}
+        selector = {"matchLabels": labels}
+        template = {"metadata": {"labels": labels}, "spec": pod}
+        deployment = {"replicas": 2, "selector": selector, "template": template}
+        objects = [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
+            {
+                "apiVersion": "policy/v1",
+                "kind": "PodDisruptionBudget",
+                "metadata": metadata,
+                "spec": {"minAvailable": 1, "selector": selector},
+            },
+        ]
+        allowed.touch()
+        await world.kubectl(
+            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        )
+        await world.kubectl("rollout", "status", "deployment/guarded", "--timeout=90s")
+        first, second = [item["metadata"]["name"] for item in (await world.admin.list(POD_JSON, world.namespace)).items]
+
+        async def evicted(name: str) -> bool:
+            try:
+                await world.admin.evict(name, world.namespace)
+            except TooManyRequests:
+                return False
+            return True
+
+        await until(lambda: evicted(first), "the budget has been counted, and one may go")
+        allowed.unlink()
+        await world.gone(first)
+        refusal = await world.kubectl(
+            "drain", world.node.name, "--dry-run=server", "--force", "--timeout=1s", check=False
+        )
+        assert "disruption budget" in refusal.stderr
+        assert not await evicted(second)
+        allowed.touch()
+        await until(lambda: evicted(second), "the first has been replaced")
+        await world.gone(second)
+        await world.kubectl("delete", "deployment", "guarded", "--cascade=foreground", "--timeout=60s")
+
+    story(control_plane, tmp_path, "evictions", scenario)
 
 
 def test_a_crashing_container_is_restarted_and_told_of(control_plane: RunningPlane, tmp_path: Path) -> None:

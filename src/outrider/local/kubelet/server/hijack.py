@@ -1,7 +1,6 @@
 """Taking a connection over from the HTTP server after it has been upgraded to something that is no WebSocket."""
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -70,8 +69,7 @@ def take_over(request: web.Request, headers: Mapping[str, str]) -> RawCarrier:
     reader = asyncio.StreamReader()
     protocol = _Protocol(reader, transport.get_protocol())
     transport.set_protocol(protocol)
-    with contextlib.suppress(NotImplementedError):
-        protocol.connection_made(transport)
+    protocol.connection_made(transport)
     transport.resume_reading()
     lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     transport.write("\r\n".join(lines).encode())
