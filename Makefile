@@ -43,9 +43,10 @@ test: lint
 	@$(PYTHON) tools/ensure_commands.py curl openssl ip=iproute2
 	@$(PYTHON) tools/kubernetes/build.py --if-possible
 	@$(PYTHON) tools/helm/build.py --if-possible
+	@$(BIN)/python tools/kubectl/fetch.py --if-possible
 	$(BIN)/pytest -q -n 2 -m 'not e2e and not kubernetes'
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'kubernetes and not e2e'
-	$(BIN)/pytest -q -m e2e
+	$(BIN)/pytest -q -n 2 --dist loadfile -m e2e
 
 kubernetes:
 	@$(PYTHON) tools/kubernetes/build.py

@@ -20,55 +20,55 @@ def _pod_processes(world: LocalWorld) -> set[int]:
     return {pid for pid, command in world.processes() if "outrider.serving.simulator" in command}
 
 
-def test_after_kill_nine_the_next_up_has_the_same_objects_and_adopts_the_running_pods(running: LocalWorld) -> None:
+def test_after_kill_nine_the_next_up_has_the_same_objects_and_adopts_the_running_pods(fresh: LocalWorld) -> None:
     manifest = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
-    running.outrider("apply", "--filename", "-", "--wait", stdin=manifest)
-    running.outrider("apply", "--filename", "-", "--wait", stdin=manifest.replace("v1.2.0", "v1.3.0"))
-    pods = wait_for(lambda: (found := _pod_processes(running)) and len(found) == 2 and found, "old pods to be gone")
-    before = {kind: running.json("get", kind, "-A")["items"] for kind in ("llmd", "modelrevisions", "pods", "services")}
-    _kill(running)
-    assert _pod_processes(running) == pods, "pods outlive the world"
-    running.up()
-    running.outrider("rollout", "status", NAME, "--namespace", "production")
-    assert _pod_processes(running) == pods, "the same processes serve on: adopted, not restarted, none left over"
+    fresh.outrider("apply", "--filename", "-", "--wait", stdin=manifest)
+    fresh.outrider("apply", "--filename", "-", "--wait", stdin=manifest.replace("v1.2.0", "v1.3.0"))
+    pods = wait_for(lambda: (found := _pod_processes(fresh)) and len(found) == 2 and found, "old pods to be gone")
+    before = {kind: fresh.json("get", kind, "-A")["items"] for kind in ("llmd", "modelrevisions", "pods", "services")}
+    _kill(fresh)
+    assert _pod_processes(fresh) == pods, "pods outlive the world"
+    fresh.up()
+    fresh.outrider("rollout", "status", NAME, "--namespace", "production")
+    assert _pod_processes(fresh) == pods, "the same processes serve on: adopted, not restarted, none left over"
     for kind, items in before.items():
-        now = running.json("get", kind, "-A")["items"]
+        now = fresh.json("get", kind, "-A")["items"]
         assert [item["metadata"]["uid"] for item in now] == [item["metadata"]["uid"] for item in items], kind
-    answer = running.outrider("get", "pods", "--namespace", "production").out
+    answer = fresh.outrider("get", "pods", "--namespace", "production").out
     assert "Running" in answer
 
 
-def test_killed_in_the_middle_of_a_release_it_finishes_the_release(running: LocalWorld) -> None:
+def test_killed_in_the_middle_of_a_release_it_finishes_the_release(fresh: LocalWorld) -> None:
     manifest = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
-    running.outrider("apply", "--filename", "-", "--wait", stdin=manifest)
-    running.outrider("apply", "--filename", "-", stdin=manifest.replace("v1.2.0", "v1.3.0"))
-    _kill(running)
-    running.up()
-    running.outrider("rollout", "status", NAME, "--namespace", "production")
-    assert running.get(NAME)["status"]["servingVersion"] == "v1.3.0"
-    history = running.json("rollout", "history", NAME, "--namespace", "production")
+    fresh.outrider("apply", "--filename", "-", "--wait", stdin=manifest)
+    fresh.outrider("apply", "--filename", "-", stdin=manifest.replace("v1.2.0", "v1.3.0"))
+    _kill(fresh)
+    fresh.up()
+    fresh.outrider("rollout", "status", NAME, "--namespace", "production")
+    assert fresh.get(NAME)["status"]["servingVersion"] == "v1.3.0"
+    history = fresh.json("rollout", "history", NAME, "--namespace", "production")
     assert [entry["version"] for entry in history] == ["v1.3.0", "v1.2.0"]
-    wait_for(lambda: len(_pod_processes(running)) == 2, "old pods to be gone")
+    wait_for(lambda: len(_pod_processes(fresh)) == 2, "old pods to be gone")
 
 
-def test_what_was_applied_serves_again_after_a_clean_stop(running: LocalWorld) -> None:
-    running.outrider("apply", "--filename", str(ROOT / "examples" / "llama-3.1-8b.yaml"), "--wait")
-    running.outrider("down")
-    assert running.processes() == []
-    running.up()
-    running.outrider("rollout", "status", NAME, "--namespace", "production")
-    assert len(_pod_processes(running)) == 2
+def test_what_was_applied_serves_again_after_a_clean_stop(fresh: LocalWorld) -> None:
+    fresh.outrider("apply", "--filename", str(ROOT / "examples" / "llama-3.1-8b.yaml"), "--wait")
+    fresh.outrider("down")
+    assert fresh.processes() == []
+    fresh.up()
+    fresh.outrider("rollout", "status", NAME, "--namespace", "production")
+    assert len(_pod_processes(fresh)) == 2
 
 
-def test_down_ends_what_a_crash_left(running: LocalWorld) -> None:
-    running.outrider("apply", "--filename", str(ROOT / "examples" / "llama-3.1-8b.yaml"), "--wait")
-    _kill(running)
-    assert _pod_processes(running)
-    running.outrider("down")
-    wait_for(lambda: not running.processes(), "no process left")
+def test_down_ends_what_a_crash_left(fresh: LocalWorld) -> None:
+    fresh.outrider("apply", "--filename", str(ROOT / "examples" / "llama-3.1-8b.yaml"), "--wait")
+    _kill(fresh)
+    assert _pod_processes(fresh)
+    fresh.outrider("down")
+    wait_for(lambda: not fresh.processes(), "no process left")
 
 
-def test_a_second_up_of_the_same_world_is_refused_and_harms_nothing(running: LocalWorld) -> None:
-    refused = running.outrider("up", code=7)
+def test_a_second_up_of_the_same_world_is_refused_and_harms_nothing(fresh: LocalWorld) -> None:
+    refused = fresh.outrider("up", code=7)
     assert "already running" in refused.err
-    assert running.outrider("status").code == 0
+    assert fresh.outrider("status").code == 0

@@ -5,7 +5,7 @@ import json
 import pytest
 from story_world import LocalWorld
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.only("local", reason="the demo starts a world of its own, on the store")]
 
 
 def test_the_demo_measures_a_release_and_a_rollback_without_a_failed_request(world: LocalWorld) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from story_world import LocalWorld
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.only("local", reason="the demo starts a world of its own, on the store")]
 
 MOMENTS = {
     "Ctrl-C while the world starts": ("starting a local world", signal.SIGINT),

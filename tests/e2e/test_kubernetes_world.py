@@ -13,14 +13,15 @@ import pytest
 from control_plane import programs_or_skip
 from story_world import GUIDE, ROOT, LocalWorld, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kubernetes]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.only("kubernetes", reason="it is about the control plane: its programs, its network, its rights"),
+]
 
 
 @pytest.fixture
-def kubernetes(world: LocalWorld) -> LocalWorld:
-    world.env["KUBEBUILDER_ASSETS"] = str(programs_or_skip().folder)  # its home is not the user's, whose cache has them
-    world.up("--kubernetes")
-    return world
+def kubernetes(fresh: LocalWorld) -> LocalWorld:
+    return fresh
 
 
 def _pods(world: LocalWorld) -> dict[str, str]:
@@ -38,7 +39,7 @@ def test_a_model_serves_through_a_crash_of_the_world_and_down_leaves_nothing(kub
     assert control_plane.kubernetes.startswith("1.")
     os.kill(control_plane.pid, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{control_plane.pid}").exists(), "the killed process is gone")
-    kubernetes.up("--kubernetes")
+    kubernetes.up()
     kubernetes.outrider("apply", "--filename", manifest, "--wait")
     assert _pods(kubernetes) == before, "the same pods, with the same addresses"
     kubernetes.outrider("down")
@@ -65,7 +66,6 @@ def _program(world: LocalWorld, name: str, other_than: int = 0) -> int:
 
 
 def test_ctrl_c_while_it_is_starting_ends_all_that_has_come_up(world: LocalWorld) -> None:
-    world.env["KUBEBUILDER_ASSETS"] = str(programs_or_skip().folder)
     command = [sys.executable, "-m", "outrider", "up", "--kubernetes", "--gateway-port", "0", "--api-port", "0"]
     with subprocess.Popen(command, env=world.env, stderr=subprocess.PIPE, text=True) as starting:
         wait_for(lambda: _program(world, "kube-apiserver"), "the API server is started")
@@ -90,7 +90,7 @@ def nobodys_world() -> Iterator[LocalWorld]:
         shutil.copytree(programs_or_skip().folder, assets, symlinks=True)
         for path in (Path(place), home):
             os.chown(path, NOBODY, NOBODY)
-        world = LocalWorld(home)
+        world = LocalWorld(home, "kubernetes")
         user = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
         world.prefix = (setpriv, *user, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
         world.env["KUBEBUILDER_ASSETS"] = str(assets)
@@ -112,23 +112,19 @@ def _may_run(world: LocalWorld, python: str) -> bool:
     return subprocess.run(command, env=world.env, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.kubernetes
 def test_a_user_without_any_rights_gets_a_world_too_and_finds_it_again_after_a_crash(nobodys_world: LocalWorld) -> None:
-    nobodys_world.up("--kubernetes")
+    nobodys_world.up()
     manifest = (GUIDE / "production.yaml").read_text()
     nobodys_world.outrider("apply", "--filename", "-", "--wait", stdin=manifest)
     before = _pods(nobodys_world)
     os.kill(nobodys_world.info.pid, signal.SIGKILL)
-    nobodys_world.up("--kubernetes")
+    nobodys_world.up()
     nobodys_world.outrider("apply", "--filename", "-", "--wait", stdin=manifest)
     assert _pods(nobodys_world) == before
 
 
+@pytest.mark.only("local", reason="it has no Kubernetes under it")
 def test_a_world_without_kubernetes_says_what_kubectl_needs(running: LocalWorld) -> None:
     refused = running.outrider("kubectl", "get", "pods", code=6)
     assert "outrider up --kubernetes" in refused.err
-
-
-def test_what_a_crash_left_is_ended_by_down(kubernetes: LocalWorld) -> None:
-    os.kill(kubernetes.info.pid, signal.SIGKILL)
-    kubernetes.outrider("down")
-    wait_for(lambda: not kubernetes.processes(), f"no process is left: {kubernetes.processes()}", deadline=20)

@@ -2,17 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 import aiohttp
 import pytest
+from client_traffic import raw_traffic
 from openai import OpenAI
 from story_world import ROOT, LocalWorld, wait_for
-
-from outrider.cli.demo.traffic import Tally, Traffic
 
 pytestmark = pytest.mark.e2e
 
@@ -78,25 +75,10 @@ class OpenAiTraffic:
         self.client.close()
 
 
-@contextmanager
-def raw_traffic(url: str) -> Iterator[Tally]:
-    """Twenty requests a second from a raw client in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    traffic = Traffic(url, MODEL, per_second=20)
-    thread = threading.Thread(target=lambda: loop.run_until_complete(traffic.run()))
-    thread.start()
-    try:
-        yield traffic.tally
-    finally:
-        loop.call_soon_threadsafe(traffic.stop)
-        thread.join()
-        loop.close()
-
-
 def test_release_and_rollback_lose_no_request_and_break_no_stream(running: LocalWorld) -> None:
     running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
     url = running.get(NAME)["status"]["url"]
-    with OpenAiTraffic(url) as official, raw_traffic(url) as tally:
+    with OpenAiTraffic(url) as official, raw_traffic(url, MODEL) as tally:
         wait_for(lambda: tally.requests > 40, "traffic")
         running.outrider("apply", "--filename", "-", "--wait", stdin=version("v1.3.0"))
         after_release = tally.requests
@@ -111,30 +93,41 @@ def test_release_and_rollback_lose_no_request_and_break_no_stream(running: Local
     assert running.get(NAME)["status"]["servingVersion"] == "v1.2.0"
 
 
+def _counted(metrics: str, revision: str) -> dict[str, float]:
+    """Requests that the gateway has counted for a revision, by code."""
+    found = {}
+    for line in metrics.splitlines():
+        if line.startswith("outrider_gateway_requests_total{") and f'revision="{revision}"' in line:
+            assert f'deployment="{NAME}"' in line
+            assert 'version="v1.2.0"' in line
+            found[line.partition('code="')[2].partition('"')[0]] = float(line.rpartition(" ")[2])
+    return found
+
+
 def test_the_gateway_counts_requests_by_revision_and_code(running: LocalWorld) -> None:
     running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
     url = running.get(NAME)["status"]["url"]
+    gateway = running.info.gateway_url
 
-    async def ask() -> tuple[str, str, str]:
+    async def ask() -> tuple[str, str, str, str]:
         async with aiohttp.ClientSession() as session:
+            async with session.get(f"{gateway}/-/metrics") as answer:
+                before = await answer.text()
             body = {"model": MODEL, "prompt": "test", "max_tokens": 1}
             async with session.post(f"{url}/v1/completions", json=body) as answer:
                 assert answer.status == 200
                 request_id = answer.headers["x-request-id"]
             headers = {"Host": "llama-3.1-8b.production"}
-            gateway = running.info.gateway_url
             async with session.post(f"{gateway}/v1/completions", json=body, headers=headers) as answer:
                 assert answer.status == 200, await answer.text()
                 revision = answer.headers["x-outrider-revision"]
             async with session.get(f"{gateway}/-/metrics") as answer:
-                return request_id, revision, await answer.text()
+                return request_id, revision, before, await answer.text()
 
-    request_id, revision, metrics = asyncio.run(ask())
+    request_id, revision, before, after = asyncio.run(ask())
     assert request_id
-    line = next(line for line in metrics.splitlines() if line.startswith("outrider_gateway_requests_total{"))
-    assert f'revision="{revision}"' in line
-    assert 'version="v1.2.0"' in line
-    assert line.endswith(" 2.0")
+    earlier = _counted(before, revision).get("200", 0.0)
+    assert _counted(after, revision)["200"] == earlier + 2
 
 
 def test_a_pin_survives_the_same_manifest_again_and_again_and_unpin_resumes_the_spec(running: LocalWorld) -> None:
@@ -173,7 +166,7 @@ def test_a_crashing_version_never_takes_traffic_from_the_one_that_works(running:
     running.outrider("apply", "--filename", str(ROOT / "examples" / "simulator-faults.yaml"))
     running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
     url = running.get(NAME)["status"]["url"]
-    with raw_traffic(url) as tally:
+    with raw_traffic(url, MODEL) as tally:
         late = running.outrider(
             "apply", "--filename", "-", "--wait", "--timeout", "8s", stdin=version("v1.5.0"), code=5
         )
@@ -190,7 +183,7 @@ def test_a_version_that_answers_nothing_never_takes_traffic_from_the_one_that_wo
     running.outrider("apply", "--filename", "-", stdin=WEDGED)
     running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
     url = running.get(NAME)["status"]["url"]
-    with raw_traffic(url) as tally:
+    with raw_traffic(url, MODEL) as tally:
         running.outrider("apply", "--filename", "-", stdin=version("v1.6.0"))
         wait_for(lambda: running.condition(NAME, "Ready")["reason"] == "SyntheticCheckFailed", "a failing probe")
         assert running.get(NAME)["status"]["servingVersion"] == "v1.2.0"

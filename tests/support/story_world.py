@@ -5,16 +5,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from control_plane import programs_or_skip
 
 from outrider.local.folder import WorldFolder, WorldInfo
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "tests" / "golden" / "guide"
 DEADLINE = 120.0
+BASES = ("local", "kubernetes")
+"""What keeps the objects of a world: the store of the local world, or a Kubernetes control plane."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,15 @@ class Finished:
 
 
 class LocalWorld:
-    """A data folder of its own, and the commands that a user would type."""
+    """A data folder of its own, and the commands that a user would type.
 
-    def __init__(self, home: Path) -> None:
+    On Kubernetes it needs the programs of the control plane: without them the test is skipped, and fails in CI.
+    """
+
+    def __init__(self, home: Path, base: str = "local") -> None:
+        home.mkdir(parents=True, exist_ok=True)
         self.home = home
+        self.base = base
         self.prefix: tuple[str, ...] = ()
         """A program, with its arguments, that runs the commands."""
         self.python = sys.executable
@@ -40,27 +50,59 @@ class LocalWorld:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "200",
         }
+        if base == "kubernetes":
+            # Its home is not the user's, whose cache has them.
+            self.programs = programs_or_skip()
+            self.env["KUBEBUILDER_ASSETS"] = str(self.programs.folder)
 
     def outrider(self, *arguments: str, stdin: str = "", code: int | None = 0, timeout: float = DEADLINE) -> Finished:
         """Run a command; fails the test unless it ends with `code` (None: any)."""
+        words = [*self.prefix, self.python, "-m", "outrider", *arguments]
+        return self.run(words, stdin=stdin, code=code, timeout=timeout)
+
+    def kubectl(self, *arguments: str, code: int | None = 0) -> Finished:
+        """Run the kubectl of the control plane's version, on a world that is on Kubernetes."""
+        assert self.programs.kubectl is not None, f"no kubectl in {self.programs.folder}"
+        words = [str(self.programs.kubectl), *arguments]
+        return self.run(words, code=code, env={"KUBECONFIG": self.info.kubeconfig})
+
+    def run(
+        self,
+        words: list[str],
+        *,
+        stdin: str = "",
+        code: int | None = 0,
+        timeout: float = DEADLINE,
+        env: Mapping[str, str] | None = None,
+    ) -> Finished:
+        """Run a program in the world's environment; fails the test unless it ends with `code` (None: any)."""
         done = subprocess.run(
-            [*self.prefix, self.python, "-m", "outrider", *arguments],
+            words,
             input=stdin,
             capture_output=True,
             text=True,
-            env=self.env,
+            env={**self.env, **(env or {})},
             timeout=timeout,
             check=False,
         )
         finished = Finished(done.returncode, done.stdout, done.stderr)
-        assert code is None or finished.code == code, f"outrider {' '.join(arguments)}: {finished}"
+        assert code is None or finished.code == code, f"{' '.join(words)}: {finished}"
         return finished
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.outrider(*arguments, "--output", "json").out)
 
     def up(self, *arguments: str) -> None:
-        self.outrider("up", "--detach", "--gateway-port", "0", "--api-port", "0", *arguments)
+        on = ("--kubernetes",) if self.base == "kubernetes" else ()
+        options = ("--detach", "--gateway-port", "0", "--api-port", "0", *on)
+        self.outrider("up", *options, *arguments, timeout=2 * DEADLINE)  # it gives up by itself before
+
+    def empty(self) -> None:
+        """Bring a world on Kubernetes back to how it came up; returns when the pods are gone."""
+        self.kubectl("uncordon", "--selector=kubernetes.io/hostname")
+        # In the foreground: an LLMDeployment goes when its last pod has gone.
+        self.kubectl("delete", "llmdeployments,versionpins", "--all", "--all-namespaces", "--cascade=foreground")
+        self.kubectl("delete", "configmaps", "--all-namespaces", "--field-selector=metadata.name!=kube-root-ca.crt")
 
     @property
     def info(self) -> WorldInfo:
@@ -92,6 +134,14 @@ class LocalWorld:
             if state != "Z" and (marker in command or marker in environment):
                 found.append((int(entry.name), command.replace(b"\0", b" ").decode(errors="replace")))
         return found
+
+
+@contextmanager
+def ended(world: LocalWorld) -> Iterator[None]:
+    """End the world afterwards, in whatever state it is: a process that is left is a failure."""
+    yield
+    world.outrider("down", "--timeout", "90s", code=None)
+    wait_for(lambda: not world.processes(), f"no process left, but there are {world.processes()}", deadline=20)
 
 
 def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
