@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from outrider.api.capabilities import covering_line, reason
+from outrider.api.capabilities import CONDITIONAL, covering_line, reason
 from outrider.api.crd import object_schema
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "guide" / "fields.md"
@@ -33,6 +33,8 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[str]:
         described = " ".join(str(field.get("description", "")).split()).replace("|", "\\|")
         line = covering_line(where)
         note = f" *Not acted on yet: {reason(where)}.*" if line == where else ""
+        if where in CONDITIONAL:
+            note = f" *Has an effect {CONDITIONAL[where]}; elsewhere it is reported.*"
         if described or note or (line is None and not children):
             yield f"| `{where}` | {_type(field)} | {(described + note).strip() or '-'} |"
         if field.get("properties"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from outrider.api.capabilities import FIXED, NOT_ACTED_ON, covering_line, reason
+from outrider.api.capabilities import CONDITIONAL, FIXED, NOT_ACTED_ON, covering_line, reason
 from outrider.api.crd import object_schema, validate_object
 from outrider.api.parse import Parsed, parse_spec
 from outrider.api.spec import LLMDeploymentSpec
@@ -120,8 +120,6 @@ REPORTED: dict[str, Any] = {
     "scaling.constraints.maxCostPerRequest": 0.002,
     "scaling.constraints.maxLatencyP95": 500,
     "scaling.constraints.minThroughput": "100",
-    "scheduling.scheduler": "llm-d-inference-scheduler",
-    "schedulerName": "llm-d-inference-scheduler",
     "scheduling.sloPolicy.enabled": True,
     "scheduling.sloPolicy.objectives": [{"name": "availability", "target": "99.9%", "weight": 1.0, "window": "5m"}],
     "scheduling.sloPolicy.scaling": {"scaleUpThreshold": 0.8},
@@ -135,8 +133,6 @@ REPORTED: dict[str, Any] = {
     "monitoring.metrics.detailed": True,
     "monitoring.port": 9090,
     "monitoring.path": "/stats",
-    "monitoring.serviceMonitor.enabled": True,
-    "monitoring.serviceMonitor.interval": "15s",
     "monitoring.logging.level": "info",
     "monitoring.logging.format": "json",
     "monitoring.tracing.enabled": True,
@@ -170,6 +166,15 @@ REPORTED: dict[str, Any] = {
     "debugging": {"enabled": True},
     "priority": "emergency",
 }
+
+
+IN_SOME_CLUSTERS: dict[str, Any] = {
+    "scheduling.scheduler": "llm-d-inference-scheduler",
+    "schedulerName": "llm-d-inference-scheduler",
+    "monitoring.serviceMonitor.enabled": True,
+    "monitoring.serviceMonitor.interval": "15s",
+}
+"""What has its effect depends on the cluster: the plan says so."""
 
 
 def _with(path: str, value: Any) -> dict[str, Any]:
@@ -210,9 +215,18 @@ def test_it_is_taken_and_reported_as_without_effect(path: str) -> None:
     assert f"spec.{path}".startswith(parsed.not_acted_on[0])
 
 
-@pytest.mark.parametrize("path", [*HONOURED, *REPORTED])
+@pytest.mark.parametrize("path", IN_SOME_CLUSTERS)
+def test_it_is_taken_and_left_to_the_cluster(path: str) -> None:
+    parsed = _parse(_with(path, IN_SOME_CLUSTERS[path]))
+    assert (parsed.errors, parsed.reported) == ((), ())
+    ((line, written),) = parsed.conditional
+    assert line in CONDITIONAL
+    assert f"spec.{path}".startswith(written)
+
+
+@pytest.mark.parametrize("path", [*HONOURED, *REPORTED, *IN_SOME_CLUSTERS])
 def test_the_crd_takes_it(path: str) -> None:
-    value = HONOURED[path][0] if path in HONOURED else REPORTED[path]
+    value = HONOURED[path][0] if path in HONOURED else (REPORTED | IN_SOME_CLUSTERS)[path]
     assert validate_object(object_schema("LLMDeployment"), None, {"spec": _with(path, value)}) == []
 
 

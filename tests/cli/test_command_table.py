@@ -52,7 +52,7 @@ def test_help_says_all_that_the_command_says_of_itself(command, capsys, monkeypa
 
 OUTPUTS = {
     "status": "table, wide, json, yaml",
-    "plan": "table, json, yaml",
+    "plan": "table, json, yaml, plan",
     "apply": "table, name, json, yaml",
     "get": "table, wide, json, yaml, name",
     "install": "table, json, yaml",

@@ -30,6 +30,8 @@ WRONG = {
     "metrics for everybody on all addresses": (["--metrics-insecure"], "--metrics-address 127.0.0.1:8080"),
     "half of a certificate": (["--metrics-key", "x"], "given together"),
     "a gateway of three parts": (["--gateway", "a/b/c"], "must be NAMESPACE/NAME"),
+    "pools of no gateway": (["--inference-pool"], "name it with --gateway"),
+    "a label that is none": (["--monitor-labels", "release"], "must be KEY=VALUE"),
     "an address of no gateway": (["--base-url", "https://x"], "name it with --gateway"),
     "a probe interval without a unit": (["--probe-interval", "10"], "--probe-interval 10: must be a duration"),
     "probes without pause": (["--probe-interval", "10ms"], "at least 1s"),

@@ -3,7 +3,7 @@
 import pytest
 from story_world import GUIDE, LocalWorld
 
-from outrider.api.capabilities import NOT_ACTED_ON
+from outrider.api.capabilities import CONDITIONAL, NOT_ACTED_ON
 
 pytestmark = pytest.mark.e2e
 
@@ -23,7 +23,8 @@ def test_every_manifest_of_the_guide_applies_unmodified_and_becomes_ready(runnin
         running.outrider("rollout", "status", name, "--namespace", namespace)
         item = running.get(name, namespace)
         assert item["status"]["phase"] == "Ready"
-        unknown = [path for path in item["status"].get("ignoredFields", []) if not path.startswith(tuple(NOT_ACTED_ON))]
+        known = (*NOT_ACTED_ON, *CONDITIONAL)
+        unknown = [path for path in item["status"].get("ignoredFields", []) if not path.startswith(known)]
         assert unknown == [], "every field of the guide is known"
     handoff = running.get("llama-3.1-8b-handoff", "production", kind="configmap")
     assert "operational-requirements.yaml" in handoff["data"]

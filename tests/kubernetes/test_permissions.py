@@ -14,16 +14,28 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 from control_plane import RunningPlane
+from extra_crds import extra_crds, gateway_api
 
 from outrider.api.labels import API_VERSION, GROUP
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import find_condition
 from outrider.controllers.act import execute
-from outrider.kube.api import ApiError, Forbidden, NotFound
+from outrider.kube.api import ApiError, Forbidden, Kind, NotFound
 from outrider.kube.clock import SystemClock
 from outrider.kube.events import COUNT_SECONDS, EventRecorder
 from outrider.kube.http import HttpApi
-from outrider.kube.objects import CONFIG_MAP, DEPLOYMENT, EVENT, LEASE, NODE, POD, SECRET
+from outrider.kube.objects import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    INFERENCE_POOL,
+    LEASE,
+    NODE,
+    POD,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE,
+)
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.plan.actions import Create, Plan
 from outrider.plan.install.permissions import PERMISSIONS, Permission
@@ -35,8 +47,16 @@ from .operator_account import Account, outrider
 pytestmark = pytest.mark.xdist_group("cluster-scoped")
 
 USER = f"system:serviceaccount:{DEFAULT_NAMESPACE}:outrider-operator"
+_GIVEN_ON = "an endpoint picker gets it, and only who may do something can give it to others"
 NEVER_IN_THE_LOG = {
     ("llmdeployments/finalizers", "update"): "an admission plugin asks for it, and not by a request of its own",
+    ("pods", "get"): _GIVEN_ON,
+    ("inferencepools", "get"): _GIVEN_ON,
+    **{
+        (resource, verb): _GIVEN_ON
+        for resource in ("inferenceobjectives", "inferencemodelrewrites")
+        for verb in ("get", "list", "watch")
+    },
 }
 """Permissions that the audit log cannot show to be used, and why."""
 
@@ -53,12 +73,11 @@ class Used(NamedTuple):
 
 @pytest.fixture
 def plane(cluster_scoped: RunningPlane) -> RunningPlane:
-    """With the HTTPRoutes of the Gateway API."""
-    manifests = cluster_scoped.programs.gateway_api
-    if not manifests:
-        pytest.skip("the control plane came without the Gateway API's manifests: make kubernetes")
-    routes = next(path for path in manifests if path.name.endswith("_httproutes.yaml"))
-    cluster_scoped.kubectl("apply", "--server-side", "-f", str(routes))
+    """With all kinds that the operator writes where there are any."""
+    scrapes = extra_crds("prometheus-operator") / "monitoring.coreos.com_servicemonitors.yaml"
+    for manifests in (gateway_api(cluster_scoped.programs), extra_crds("inference-extension"), scrapes):
+        cluster_scoped.kubectl("apply", "--server-side", "-f", str(manifests))
+    cluster_scoped.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     return cluster_scoped
 
 
@@ -230,12 +249,15 @@ def _covers(one: Permission, verb: str, used: Used) -> bool:
     return (one.group, one.resource, verb) == (used.group, used.resource, used.verb) and in_its_place and named
 
 
-def _unused(used: set[Used]) -> list[tuple[str, str]]:
+def _unused(used: set[Used], *, pickers: bool = False) -> list[tuple[str, str]]:
+    """Of the permissions for endpoint pickers, or of all others."""
     return [
         (one.resource, verb)
         for one in PERMISSIONS
         for verb in one.verbs
-        if not any(_covers(one, verb, each) for each in used) and (one.resource, verb) not in NEVER_IN_THE_LOG
+        if (one.scope == "picker") == pickers
+        and not any(_covers(one, verb, each) for each in used)
+        and (one.resource, verb) not in NEVER_IN_THE_LOG
     ]
 
 
@@ -304,6 +326,54 @@ def test_the_account_is_denied_nothing_that_it_asks_for_and_may_nothing_that_it_
             assert _unused(_used(log)) == []
             await _refused(account, world.namespace)
             # While somebody is there to end the pods of its Deployment.
+            await outrider(plane, "uninstall", "--yes")
+
+    asyncio.run(scenario())
+
+
+async def _picker(world: KubeletWorld) -> None:
+    """A service asks for an endpoint picker, and thinks better of it."""
+    scheduler = "llm-d-inference-scheduler"
+    body = _manifest(world.namespace, "picked", "v1.0.0", replicas=0)
+    body["spec"]["scheduling"] = {"scheduler": scheduler}
+    await world.admin.apply(LLM_DEPLOYMENT.into(dict), body, owner="somebody")
+    names: dict[Kind[Any], str] = {
+        INFERENCE_POOL: "picked",
+        DEPLOYMENT: "picked-epp",
+        SERVICE: "picked-epp",
+        ROLE_BINDING: "picked-epp",
+    }
+    for kind, name in names.items():
+        await until(partial(_is_there, world, kind, name), f"{kind.kind} {name} is there")
+    await _apply(world, "picked", "v1.0.0", replicas=0)
+    for kind, name in names.items():
+        await until(partial(_is_gone, world, kind, name), f"{kind.kind} {name} is gone")
+
+
+async def _is_there(world: KubeletWorld, kind: Kind[Any], name: str) -> bool:
+    try:
+        await world.admin.get(kind.into(dict), name, world.namespace)
+    except NotFound:
+        return False
+    return True
+
+
+async def _is_gone(world: KubeletWorld, kind: Kind[Any], name: str) -> bool:
+    return not await _is_there(world, kind, name)
+
+
+def test_for_endpoint_pickers_it_may_what_they_need_and_no_more(plane, tmp_path) -> None:
+    async def scenario() -> None:
+        account = Account(plane, tmp_path)
+        async with _node(plane, tmp_path / "pods", "pickers", gpus=0) as world:
+            options = ("--gateway", "infra/public", "--inference-pool", "--force-conflicts")
+            await outrider(plane, "install", "--no-wait", *options)
+            before = len(plane.audit())
+            async with account.operator():
+                await _picker(world)
+            log = plane.audit()[before:]
+            assert _denied(log) == []
+            assert _unused(_used(log), pickers=True) == []
             await outrider(plane, "uninstall", "--yes")
 
     asyncio.run(scenario())

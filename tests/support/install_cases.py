@@ -5,7 +5,7 @@ from outrider.plan.install.settings import Installation, ResourceNeeds
 CASES = {
     "the defaults": Installation(),
     "two namespaces of a tenant, behind a gateway": Installation(
-        watch_namespaces=("team-a", "team-b"), gateway="infra/public", replicas=1
+        watch_namespaces=("team-a", "team-b"), gateway="infra/public", inference_pool=True, replicas=1
     ),
     "no cluster-scoped object at all": Installation(
         watch_namespaces=("team-a",), cluster_roles=False, crds=False, network_policy=False
@@ -16,6 +16,7 @@ CASES = {
         image_pull_secrets=("pull",),
         replicas=3,
         gateway="infra/public",
+        inference_pool=True,
         arguments=("--probe-interval=5s",),
         service_monitor=True,
         resources=ResourceNeeds(requests={"cpu": 1, "memory": "1Gi"}, limits={}),

@@ -15,10 +15,11 @@ from outrider.api.llmdeployment import LLMDeployment, LLMDeploymentStatus
 from outrider.api.meta import Condition, find_condition, format_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
-from outrider.controllers.deployment.gather import Observed, build_snapshot
-from outrider.kube.objects import Deployment, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
+from outrider.controllers.deployment.gather import PICKER_KINDS, Observed, build_snapshot
+from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
 from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
 from outrider.plan.deployment import Snapshot, plan
+from outrider.plan.deployment.observed import ClusterKinds
 from outrider.plan.deployment.snapshot import PlanConfig, ProbeView
 
 GUIDE = Path(__file__).parents[1] / "golden" / "guide"
@@ -78,6 +79,10 @@ class PlanWorld:
         self.failing: set[str] = set()
         """Versions whose pods are ready and answer nothing well."""
         self.probing = True
+        self.kinds = ClusterKinds(http_routes=True, inference_pools=False, service_monitors=False)
+        self.gateway: dict[str, Any] | None = None
+        """The Gateway, where the test has one."""
+        self.gateway_looked_for = False
         self.events: list[Emit] = []
         self.writes = 0
         self._numbers = 0
@@ -132,6 +137,9 @@ class PlanWorld:
         body = self.objects.get((kind, name or self.name))
         return msgspec.convert(body, struct) if body is not None else None
 
+    def _named(self, kind: str, struct: type[Any]) -> dict[str, Any]:
+        return {name: msgspec.convert(body, struct) for (each, name), body in self.objects.items() if each == kind}
+
     def snapshot(self) -> Snapshot:
         pods = [msgspec.convert(pod, Pod) for pod in self.pods]
         foreign = [msgspec.convert(pod, Pod) for pod in self.foreign_pods]
@@ -144,6 +152,16 @@ class PlanWorld:
             workload=self._child("Deployment", Deployment),
             services=services,
             routes={route.metadata.name: route for route in routes},
+            gateway=msgspec.convert(self.gateway, Gateway) if self.gateway is not None else None,
+            gateway_read=self.gateway_looked_for or self.gateway is not None,
+            kinds=self.kinds,
+            workloads=self._named("Deployment", Deployment),
+            extras=[
+                (kind, body)
+                for kind in PICKER_KINDS
+                for (written, _), body in self.objects.items()
+                if written == kind.kind
+            ],
             budget=self._child("PodDisruptionBudget", PodDisruptionBudget),
             pods=pods,
             gpu_pods=[*pods, *foreign],
@@ -219,7 +237,7 @@ class PlanWorld:
         old = self.objects.get(key)
         new = copy.deepcopy(body)
         generation = old["metadata"]["generation"] if old is not None else 0
-        changed = old is None or old["spec"] != body["spec"]
+        changed = old is None or old.get("spec") != body.get("spec")
         new["metadata"] |= {"uid": f"uid-{key[0]}-{key[1]}", "generation": generation + (1 if changed else 0)}
         if old is not None and "status" in old:
             new["status"] = old["status"]

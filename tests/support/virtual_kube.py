@@ -235,6 +235,9 @@ class MemoryApi:
             raise NotFound(f"{name} not found")
         self.remove(kind, name, namespace)
 
+    async def served(self, _api_version: str) -> frozenset[str]:
+        raise AssertionError("this server does not know what it serves")
+
     async def apply(self, *_arguments: Any, **_options: Any) -> Any:
         raise AssertionError("this server does not know apply")
 

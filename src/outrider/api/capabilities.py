@@ -5,7 +5,7 @@ true removes it here. A line covers everything below its path; `[]` stands for a
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,11 @@ NOT_ACTED_ON: dict[str, str] = {
     "spec.autoscaling.decodeScaling": "prefill and decode are not separated yet",
     "spec.scaling": "cost and latency do not bound scaling yet",
     # scheduling and objectives
-    "spec.scheduling.scheduler": "no endpoint picker is set up yet: the replica with the fewest requests answers",
     "spec.scheduling.sloPolicy": "objectives are not measured yet",
     "spec.resources.policies": "no advice on cost is given yet",
     # monitoring
     "spec.monitoring.alerting": "no alerts are sent yet",
     "spec.monitoring.metrics.detailed": "there is one level of detail",
-    "spec.monitoring.serviceMonitor": "no ServiceMonitor is written yet",
     "spec.monitoring.logging": "the engine logs in its own way",
     "spec.monitoring.tracing": "the engine's traces are not configured yet",
     "spec.monitoring.memoryThreshold": "no alerts are sent yet",
@@ -72,6 +70,13 @@ NOT_ACTED_ON: dict[str, str] = {
 }
 
 
+CONDITIONAL: dict[str, str] = {
+    "spec.scheduling.scheduler": "where the cluster has InferencePools and a gateway that knows them",
+    "spec.monitoring.serviceMonitor": "where the cluster has ServiceMonitors (prometheus-operator)",
+}
+"""Fields whose effect depends on the cluster. Where they have none, the plan says why."""
+
+
 @dataclass(frozen=True)
 class Fixed:
     """A field of which this version can do only one value."""
@@ -93,7 +98,12 @@ FIXED: tuple[Fixed, ...] = (
     Fixed("spec.rollback.enabled", lambda spec: spec.rollback.enabled, True, "rollback is always possible"),
     Fixed("spec.serving.port", lambda spec: spec.serving.port, HTTP_PORT, f"the Service listens on {HTTP_PORT}"),
     Fixed("spec.serving.protocol", lambda spec: spec.serving.protocol, "http", "http is served"),
-    Fixed("spec.monitoring.enabled", lambda spec: spec.monitoring.enabled, True, "metrics are always served"),
+    Fixed(
+        "spec.monitoring.enabled",
+        lambda spec: spec.monitoring.enabled,
+        True,
+        "metrics are served all the same; only a ServiceMonitor leaves them out",
+    ),
     Fixed(
         "spec.monitoring.metrics.enabled",
         lambda spec: spec.monitoring.metrics.enabled,
@@ -115,14 +125,19 @@ FIXED: tuple[Fixed, ...] = (
 )
 
 
-def covering_line(path: str) -> str | None:
+def covering_line(path: str, table: Collection[str] = NOT_ACTED_ON) -> str | None:
     """The line of the table that covers a path, if any."""
     plain = _without_indexes(path)
     while plain:
-        if plain in NOT_ACTED_ON:
+        if plain in table:
             return plain
         plain = plain.rpartition(".")[0]
     return None
+
+
+def conditional(paths: Iterable[str]) -> tuple[str, ...]:
+    """The lines of `CONDITIONAL` that the written `paths` touch, in their order."""
+    return tuple(dict.fromkeys(line for path in paths if (line := covering_line(path, CONDITIONAL)) is not None))
 
 
 def not_acted_on(paths: Iterable[str]) -> tuple[str, ...]:

@@ -32,6 +32,9 @@ COLOUR = "deployment"
 Service in the SRE guide's blue-green script chooses between them. A pod label of the user's own comes first."""
 COLOURS = ("blue", "green")
 
+SCRAPE = f"{GROUP}/scrape"
+"""On a Service, with value `false`: the namespace's ServiceMonitor leaves it out."""
+
 GPU_RESOURCE = "nvidia.com/gpu"
 GPU_PRODUCT = "nvidia.com/gpu.product"
 GPU_NODE = "node-type"

@@ -56,6 +56,17 @@ def service_name(name: str, taken: Mapping[str, str] | None = None) -> str:
     return owned or next((candidate for candidate in candidates if candidate not in taken), candidates[-1])
 
 
+PICKER_SUFFIX = "-epp"
+"""Of the endpoint picker's objects, as in llm-d's charts."""
+
+
+def picker_names(service: str) -> tuple[str, ...]:
+    """What the endpoint picker of the Service may be called, best first; each is good for a Service, too."""
+    plain = f"{service}{PICKER_SUFFIX}"
+    hashed = tuple(f"{_shorten(service, service, LABEL_LENGTH - 4, digits)}{PICKER_SUFFIX}" for digits in HASH_LENGTHS)
+    return (plain, *hashed) if len(plain) <= LABEL_LENGTH else hashed
+
+
 def _service_candidates(name: str) -> list[str]:
     label = _as_service_label(name)
     hashed = [_shorten(label, name, LABEL_LENGTH, digits) for digits in HASH_LENGTHS]

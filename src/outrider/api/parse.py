@@ -67,6 +67,8 @@ class Parsed:
     """Paths that no version of Outrider knows."""
     not_acted_on: tuple[str, ...] = ()
     """Paths of known fields whose capability this version lacks; `capabilities.NOT_ACTED_ON` has the reasons."""
+    conditional: tuple[tuple[str, str], ...] = ()
+    """(line of `capabilities.CONDITIONAL`, path as it is written): what has an effect only in some clusters."""
     facts: Facts = Facts()
     defaulted: tuple[str, ...] = ()
     """What was filled in from the catalogue, in sentences."""
@@ -110,6 +112,7 @@ def parse_spec(
         warnings=(*fact_warnings, *check_warnings),
         ignored=(*_unknown_fields(findings, folded), *_unused_adjustments(spec, broken)),
         not_acted_on=_not_acted_on(spec, findings, folded),
+        conditional=_conditional(findings, folded),
         facts=facts,
         defaulted=defaulted,
     )
@@ -174,6 +177,11 @@ def _not_acted_on(spec: LLMDeploymentSpec, findings: Findings, folded: aliases.F
     if not findings.errors:
         lines += capabilities.not_possible(spec, findings.seen)
     return tuple(dict.fromkeys(folded.path_as_written(line) for line in lines))
+
+
+def _conditional(findings: Findings, folded: aliases.Folded) -> tuple[tuple[str, str], ...]:
+    lines = capabilities.conditional([*findings.seen, *folded.touched])
+    return tuple((line, folded.path_as_written(line)) for line in lines)
 
 
 def _facts(

@@ -8,6 +8,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,6 +40,11 @@ def operator(
     ] = None,
     gateway: Annotated[str, Parameter(env_var="OUTRIDER_GATEWAY")] = "",
     base_url: Annotated[str, Parameter(env_var="OUTRIDER_BASE_URL")] = "",
+    request_timeout: Annotated[str, Parameter(env_var="OUTRIDER_REQUEST_TIMEOUT")] = "0s",
+    inference_pool: Annotated[bool, Parameter(env_var="OUTRIDER_INFERENCE_POOL", negative="")] = False,
+    picker_image: Annotated[str | None, Parameter(env_var="OUTRIDER_PICKER_IMAGE")] = None,
+    picker_tls: Annotated[bool, Parameter(env_var="OUTRIDER_PICKER_TLS")] = True,
+    monitor_labels: Annotated[list[str] | None, Parameter(env_var="OUTRIDER_MONITOR_LABELS", negative="")] = None,
     engine_image: Annotated[str | None, Parameter(env_var="OUTRIDER_ENGINE_IMAGE")] = None,
     probe_interval: Annotated[str, Parameter(env_var="OUTRIDER_PROBE_INTERVAL")] = "10s",
     drain_seconds: Annotated[int | None, Parameter(env_var="OUTRIDER_DRAIN_SECONDS")] = None,
@@ -77,7 +83,17 @@ def operator(
         The Gateway that routes are attached to, as NAMESPACE/NAME; or NAME, for one in each service's own namespace.
         Default: none, and no routes.
     base_url
-        Address of the Gateway as people outside see it, for `status.url`.
+        Address of the Gateway as people outside see it, for `status.url`. Default: what the Gateway's status tells.
+    request_timeout
+        How long an answer may take, as Gateway API writes it; 0s for any time. Empty: not written into routes.
+    inference_pool
+        The Gateway sends requests to InferencePools: set up endpoint pickers for services that ask for one.
+    picker_image
+        Image of endpoint pickers.
+    picker_tls
+        The Gateway expects TLS of endpoint pickers. Without: plain text, as agentgateway expects it.
+    monitor_labels
+        Labels of ServiceMonitors, as KEY=VALUE, where a Prometheus chooses them by label.
     engine_image
         Image of the engine where a spec names none.
     probe_interval
@@ -134,6 +150,14 @@ def operator(
     )
     config = _operator_config(
         _split(namespaces or ()), _gateway(gateway, base_url), engine_image, probe_interval, drain_seconds, concurrency
+    )
+    config = _with_extras(
+        config,
+        request_timeout=request_timeout,
+        inference_pool=inference_pool,
+        picker_image=picker_image,
+        picker_tls=picker_tls,
+        monitor_labels=monitor_labels or (),
     )
     chosen = log_format or ("text" if sys.stderr.isatty() else "json")
     configure_logging(level=_LEVELS[log_level], log_format=chosen)
@@ -256,6 +280,34 @@ def _gateway(gateway: str, base_url: str) -> "GatewayConfig | None":
     if not name or "/" in namespace:
         raise CliError(f"--gateway {gateway}: must be NAMESPACE/NAME or NAME", exit_code=Exit.USAGE)
     return GatewayConfig(name=name, namespace=namespace, base_url=base_url.rstrip("/"))
+
+
+def _with_extras(
+    config: "OperatorConfig",
+    *,
+    request_timeout: str,
+    inference_pool: bool,
+    picker_image: str | None,
+    picker_tls: bool,
+    monitor_labels: Sequence[str],
+) -> "OperatorConfig":
+    """What a Gateway and a Prometheus of this cluster want to be told."""
+    if inference_pool and config.gateway is None:
+        raise CliError("--inference-pool says what a Gateway can do: name it with --gateway", exit_code=Exit.USAGE)
+    pairs = [text.partition("=") for text in _split(monitor_labels)]
+    if wrong := [key for key, equals, _ in pairs if not equals or not key]:
+        raise CliError(f"--monitor-labels {wrong[0]}: must be KEY=VALUE", exit_code=Exit.USAGE)
+    gateway = config.gateway
+    if gateway is not None:
+        gateway = replace(
+            gateway, request_timeout=request_timeout, inference_pool=inference_pool, picker_tls=picker_tls
+        )
+    return replace(
+        config,
+        gateway=gateway,
+        picker_image=picker_image or config.picker_image,
+        monitor_labels={key: value for key, _, value in pairs},
+    )
 
 
 def _split(values: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ OutputFormat = Literal["table", "wide", "json", "yaml", "name"]
 TableOrData = Literal["table", "json", "yaml"]
 WideOrData = Literal["table", "wide", "json", "yaml"]
 NameOrData = Literal["table", "name", "json", "yaml"]
+PlanOutput = Literal["table", "json", "yaml", "plan"]
 """What `--output` of a command offers: only what it does."""
 
 _GAP = "   "
@@ -32,6 +33,13 @@ def print_yaml(value: Any) -> None:
     import yaml
 
     yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=_unicode(), width=120)
+
+
+def print_documents(values: Iterable[Any]) -> None:
+    """YAML of several documents, as `kubectl --filename -` takes them."""
+    import yaml
+
+    yaml.safe_dump_all(values, sys.stdout, sort_keys=False, allow_unicode=_unicode(), width=120, explicit_start=True)
 
 
 def _unicode() -> bool:

@@ -1,6 +1,7 @@
 """`outrider plan`: what Outrider would do, and why, without doing it."""
 
 import asyncio
+import sys
 import time
 from typing import Annotated, Any
 
@@ -8,15 +9,18 @@ import msgspec
 from cyclopts import Parameter
 
 from outrider.cli.apply import check_manifest
-from outrider.cli.connection import Cluster, connect
+from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.manifests import read_manifests
 from outrider.cli.objects import service_name
-from outrider.cli.output import TableOrData, print_structured
+from outrider.cli.output import PlanOutput, print_documents, print_structured
 from outrider.controllers.deployment.gather import gather_live
+from outrider.controllers.monitoring.gather import monitor_of
 from outrider.controllers.published import published
+from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
+from outrider.plan.deployment import Snapshot, desired
 from outrider.plan.deployment import plan as decide
 
 
@@ -25,7 +29,7 @@ def plan(
     /,
     *,
     filename: Annotated[list[str] | None, Parameter(alias="-f", allow_leading_hyphen=True, negative="")] = None,
-    output: Annotated[TableOrData, Parameter(alias="-o")] = "table",
+    output: Annotated[PlanOutput, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
     """Show what Outrider would do, and why, without doing it: the very plan that the operator executes.
@@ -37,38 +41,81 @@ def plan(
     filename
         Manifests as if they were applied now.
     output
-        table (sentences), json or yaml (the whole plan with every object).
+        table (sentences), yaml (every object as it should be, as `kubectl diff --filename -` takes them), or the whole
+        plan with its reasons: json, or plan (the same as YAML).
     """
     if (name is None) == (not filename):
         raise CliError("say what to plan: outrider plan NAME, or outrider plan --filename FILE", exit_code=Exit.USAGE)
     return asyncio.run(_plan(name, filename or [], output, cluster))
 
 
-async def _plan(name: str | None, filenames: list[str], output: TableOrData, cluster: Cluster | None) -> int:
+async def _plan(name: str | None, filenames: list[str], output: PlanOutput, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
-        targets: list[tuple[str, str, dict[str, Any] | None]] = []
-        if name is not None:
-            name = service_name(name)
-            await connection.find(LLM_DEPLOYMENT, name)
-            targets.append((connection.namespace, name, None))
-        for manifest in read_manifests(filenames) if filenames else []:
-            checked = check_manifest(manifest, connection.namespace, cluster.namespace if cluster else None)
-            if checked.kind == LLM_DEPLOYMENT:
-                targets.append((checked.body["metadata"]["namespace"], manifest.name, checked.body))
-        if not targets:
-            raise CliError("the manifests hold no LLMDeployment: there is nothing to plan", exit_code=Exit.INVALID)
+        targets = await _targets(name, filenames, connection, cluster.namespace if cluster else None)
         config = await published(connection.api)
-        plans = []
-        for where, each, body in targets:
-            snapshot = await gather_live(connection.api, where, each, config, manifest=body)
-            plans.append((f"{where}/{each}", decide(snapshot, time.time())))
-    if output in ("json", "yaml"):
+        snapshots = [
+            await gather_live(connection.api, where, each, config, manifest=body) for where, each, body in targets
+        ]
+        if output == "yaml":
+            return await _print_manifests(connection.api, snapshots)
+    plans = [(f"{one.namespace}/{one.name}", decide(one, time.time())) for one in snapshots]
+    if output in ("json", "plan"):
         built = [{"name": title, **msgspec.to_builtins(found)} for title, found in plans]
-        print_structured(built[0] if len(built) == 1 else built, output)
+        print_structured(built[0] if len(built) == 1 else built, "json" if output == "json" else "yaml")
         return Exit.OK
     for title, found in plans:
         _print(title, found)
     return Exit.OK
+
+
+Target = tuple[str, str, dict[str, Any] | None]
+"""(namespace, name, manifest that takes the stored object's place)"""
+
+
+async def _targets(
+    name: str | None, filenames: list[str], connection: Connection, namespace: str | None
+) -> list[Target]:
+    if name is not None:
+        name = service_name(name)
+        await connection.find(LLM_DEPLOYMENT, name)
+        return [(connection.namespace, name, None)]
+    targets: list[Target] = []
+    for manifest in read_manifests(filenames):
+        checked = check_manifest(manifest, connection.namespace, namespace)
+        if checked.kind == LLM_DEPLOYMENT:
+            targets.append((checked.body["metadata"]["namespace"], manifest.name, checked.body))
+    if not targets:
+        raise CliError("the manifests hold no LLMDeployment: there is nothing to plan", exit_code=Exit.INVALID)
+    return targets
+
+
+async def _print_manifests(api: Api, snapshots: list[Snapshot]) -> int:
+    """Every object as the operator would apply it, in that order. Nothing is printed when one of them is held."""
+    documents, monitors = [], {}
+    for snapshot in snapshots:
+        found = desired(snapshot)
+        if not found:
+            reasons = "; ".join(decide(snapshot, time.time()).because)
+            raise CliError(f"{snapshot.namespace}/{snapshot.name}: nothing would be applied: {reasons}")
+        documents += [_printable(body) for body in found]
+        monitor = await monitor_of(api, snapshot)
+        if monitor is not None:
+            monitors[snapshot.namespace] = monitor
+        if not snapshot.deployment.metadata.uid:
+            print(
+                f"{snapshot.name} is not stored yet: its objects are printed without their owner reference",
+                file=sys.stderr,
+            )
+    print_documents([*documents, *monitors.values()])
+    return Exit.OK
+
+
+def _printable(body: dict[str, Any]) -> dict[str, Any]:
+    """An owner that does not exist yet has no uid, and API servers take no reference without one."""
+    metadata = dict(body["metadata"])
+    if not all(owner["uid"] for owner in metadata.get("ownerReferences", ())):
+        del metadata["ownerReferences"]
+    return {**body, "metadata": metadata}
 
 
 def _print(title: str, found: Plan) -> None:

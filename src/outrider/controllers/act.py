@@ -9,7 +9,7 @@ from outrider.api.labels import FIELD_OWNER
 from outrider.api.meta import ObjectMeta
 from outrider.kube.api import AlreadyExists, Api, Conflict, Invalid, Kind, NotFound
 from outrider.kube.objects import POD
-from outrider.kube.resources import kind_for
+from outrider.kube.resources import written_kind
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
 
 Written = Callable[[Kind[Any], Any], None]
@@ -116,7 +116,7 @@ def _kind_of(body: Mapping[str, Any]) -> Kind[Any]:
 
 
 def _kind(api_version: str, kind: str) -> Kind[Any]:
-    known = kind_for(api_version, kind)
+    known = written_kind(api_version, kind)
     if known is None:
         raise UnknownKind(f"no kind {kind} of {api_version} is known")
     return known

@@ -13,13 +13,22 @@ class GatewayConfig:
     namespace: str = ""
     """Empty: in each LLMDeployment's own namespace."""
     base_url: str = ""
-    """Its address as people outside see it; `status.url` is then `BASE_URL/NAMESPACE/SERVICE`."""
+    """Its address as people outside see it; `status.url` is then `BASE_URL/NAMESPACE/SERVICE`. Empty: the address that
+    the Gateway's own status tells."""
+    request_timeout: str = PlanConfig().request_timeout
+    """`timeouts.request` of the routes; `0s` is none. Empty: not written."""
+    inference_pool: bool = False
+    """Whether it sends requests to InferencePools."""
+    picker_tls: bool = PlanConfig().picker_tls
+    """Whether it expects TLS of endpoint pickers."""
 
 
 @dataclass(frozen=True)
 class OperatorConfig:
     engine_image: str = PlanConfig().engine_image
     """Container image of the engine where the spec names none."""
+    picker_image: str = PlanConfig().picker_image
+    """Container image of endpoint pickers."""
     gateway: GatewayConfig | None = None
     """None: no HTTPRoutes are written, and Services are the way in."""
     drain_seconds: int = PlanConfig().drain_seconds
@@ -28,6 +37,8 @@ class OperatorConfig:
     """The namespaces to look after; empty: all."""
     probe_interval: float = 10.0
     """Seconds between real requests to each ready pod. An answer counts for three intervals."""
+    monitor_labels: dict[str, str] = field(default_factory=dict)
+    """Labels of ServiceMonitors, where a Prometheus chooses them by label, such as `release: kube-prometheus-stack`."""
     gpu_price_per_hour: float | None = None
     """US dollars for one GPU whose node label says no product that the catalogue has a price of."""
     concurrency: int = 4
@@ -39,12 +50,17 @@ class OperatorConfig:
 
     def for_plans(self) -> PlanConfig:
         """The part that decides about plans."""
-        gateway = self.gateway
+        gateway = self.gateway or GatewayConfig(name="")
         return PlanConfig(
             engine_image=self.engine_image,
-            gateway_name=gateway.name if gateway is not None else "",
-            gateway_namespace=gateway.namespace if gateway is not None else "",
-            base_url=gateway.base_url if gateway is not None else "",
+            gateway_name=gateway.name,
+            gateway_namespace=gateway.namespace,
+            base_url=gateway.base_url,
+            request_timeout=gateway.request_timeout,
+            inference_pool=gateway.inference_pool,
+            picker_image=self.picker_image,
+            picker_tls=gateway.picker_tls,
+            monitor_labels=self.monitor_labels,
             drain_seconds=self.drain_seconds,
             shutdown_seconds=self.shutdown_seconds,
             probe_freshness=3 * self.probe_interval + 5.0,

@@ -1,5 +1,6 @@
 """The operator: everything that controls, in one process."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,8 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from outrider.api.labels import GROUP
 from outrider.controllers.config import GatewayConfig, OperatorConfig
-from outrider.controllers.deployment.controller import Caches, DeploymentController
+from outrider.controllers.deployment.caches import Caches
+from outrider.controllers.deployment.controller import DeploymentController
 from outrider.controllers.deployment.sensors import Sensors
+from outrider.controllers.monitoring.controller import MonitoringController
 from outrider.kube.api import Api
 from outrider.kube.clock import Clock
 from outrider.kube.events import EventRecorder
@@ -53,7 +56,7 @@ class Operator:
             probe_one=probe,
         )
         self._scraper = Scraper(clock, fetch=fetch)
-        self.caches = Caches(api, clock, config.namespaces)
+        self.caches = Caches(api, clock, config.namespaces, config.gateway, on_kinds=self._kinds_changed)
         self._recorder = EventRecorder(
             writer, clock, controller=f"{GROUP}/outrider", instance=config.identity, metrics=self.metrics
         )
@@ -66,9 +69,10 @@ class Operator:
             recorder=self._recorder,
             metrics=self.metrics,
         )
+        self._monitoring = MonitoringController(writer, clock, config, self.caches, metrics=self.metrics)
         self._manager = Manager(
             clock,
-            controllers=[self._deployments.controller],
+            controllers=[self._deployments.controller, self._monitoring.controller],
             runnables=[self._prober.run, self._scraper.run, self._recorder.run, *runnables],
             metrics=self.metrics,
             elected=elected,
@@ -86,9 +90,19 @@ class Operator:
     def _measured(self, owner: str) -> None:
         self._deployments.wake(owner)
 
+    def _kinds_changed(self) -> None:
+        self._deployments.wake_all()
+        self._monitoring.wake_all()
+
     async def run(self) -> None:
         """Run until cancelled, or until `stop`."""
-        await self._manager.run()
+        discovery = self.caches.discovery
+        await discovery.look()  # before anything is decided: what is not known would be reported as such
+        looking = asyncio.create_task(discovery.run())  # also while another one leads
+        try:
+            await self._manager.run()
+        finally:
+            looking.cancel()
 
     def stop(self) -> None:
         """Finish what is under way, then end `run`."""

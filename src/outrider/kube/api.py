@@ -188,6 +188,10 @@ class Api(Protocol):
     Every method raises `ApiError`s. Any call may be repeated after a crash; `Unavailable` leaves the outcome unknown.
     """
 
+    async def served(self, api_version: str) -> frozenset[str]:
+        """The kinds that the server has in a group and version; empty for a group that it does not have."""
+        ...
+
     async def get(self, kind: Kind[T], name: str, namespace: str = "") -> T: ...
 
     async def list(self, kind: Kind[T], namespace: str = "", *, labels: str = "", fields: str = "") -> ListResult[T]:

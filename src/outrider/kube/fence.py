@@ -38,6 +38,9 @@ class FencedApi:
 
     # Reading
 
+    async def served(self, api_version: str) -> frozenset[str]:
+        return await self._api.served(api_version)
+
     async def get(self, kind: Kind[T], name: str, namespace: str = "") -> T:
         return await self._api.get(kind, name, namespace)
 

@@ -7,7 +7,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from outrider.kube import wire
-from outrider.kube.api import Expired, Kind, ListResult, PatchType, Propagation, Unavailable, WatchEvent
+from outrider.kube.api import (
+    Expired,
+    Kind,
+    ListResult,
+    NotFound,
+    PatchType,
+    Propagation,
+    Unavailable,
+    WatchEvent,
+)
 from outrider.kube.clock import Clock, SystemClock
 from outrider.kube.kubeconfig import ClusterConfig
 from outrider.kube.metrics import ClientMetrics
@@ -72,6 +81,12 @@ class HttpApi:
         await self.close()
 
     # Reading
+
+    async def served(self, api_version: str) -> frozenset[str]:
+        try:
+            return wire.decode_resources(await self._send("GET", f"/apis/{api_version}"))
+        except NotFound:
+            return frozenset()
 
     async def get(self, kind: Kind[T], name: str, namespace: str = "") -> T:
         return wire.decode(kind, await self._send("GET", wire.object_path(kind, namespace, name)))

@@ -74,7 +74,8 @@ class Informer(Generic[T]):
     """A live copy of the objects of `kind` in `namespace` ("" for all) that match the selectors.
 
     `indexes` maps an index's name to a function from an object to the values it is found under. `optional` says that
-    the cluster may lack the kind (a CRD that is not installed): the copy is then empty, synced, and looked for again.
+    the cluster may lack the kind (a CRD that is not installed): the copy is then empty, synced, and looked for again
+    after `absent_retry` seconds.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Informer(Generic[T]):
         fields: str = "",
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         optional: bool = False,
+        absent_retry: float = ABSENT_KIND_RETRY,
         inactivity_timeout: float = INACTIVITY_TIMEOUT,
         rng: random.Random | None = None,
     ) -> None:
@@ -107,6 +109,8 @@ class Informer(Generic[T]):
         self._api = api
         self._clock = clock
         self._scope: dict[str, str] = {"namespace": namespace, "labels": labels, "fields": fields}
+        self._absent_retry = absent_retry
+        self._look_again = asyncio.Event()
         self._inactivity_timeout = inactivity_timeout
         self._rng = rng or random.Random()  # noqa: S311  (jitter is no secret)
         self._cache: Cache[T] = Cache(indexes or {})
@@ -172,6 +176,10 @@ class Informer(Generic[T]):
     def stop(self) -> None:
         self._stop.set()
 
+    def look_again(self) -> None:
+        """Do not wait any longer before an optional kind is looked for again: it may have come to the cluster."""
+        self._look_again.set()
+
     def written(self, obj: T) -> None:
         """Take over what the server answered to an own write, so that the next reconcile sees it.
 
@@ -205,7 +213,8 @@ class Informer(Generic[T]):
         """Decide how to go on after `error`, the latest of so many `failures` in a row, and wait as long as needed."""
         if isinstance(error, NotFound) and self.optional:
             self._forget_absent_kind()
-            await self._clock.sleep(ABSENT_KIND_RETRY)
+            await first_to_end(self._look_again.wait(), self._clock.sleep(self._absent_retry))
+            self._look_again.clear()
             return
         expired_before, self._expired = self._expired, _history_lost(error)
         if self._expired:

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from outrider.kube.api import Api, Kind
 from outrider.kube.cache import IndexFunction
 from outrider.kube.clock import Clock
-from outrider.kube.informer import Informer
+from outrider.kube.informer import ABSENT_KIND_RETRY, Informer
 from outrider.kube.metadata import split_key
 
 T = TypeVar("T")
@@ -26,12 +26,25 @@ class InformerGroup(Generic[T]):
         clock: Clock,
         *,
         namespaces: Sequence[str] = (),
+        labels: str = "",
+        fields: str = "",
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         optional: bool = False,
+        absent_retry: float = ABSENT_KIND_RETRY,
     ) -> None:
         self.kind = kind
         self._members = {
-            namespace: Informer(api, kind, clock, namespace=namespace, indexes=indexes, optional=optional)
+            namespace: Informer(
+                api,
+                kind,
+                clock,
+                namespace=namespace,
+                labels=labels,
+                fields=fields,
+                indexes=indexes,
+                optional=optional,
+                absent_retry=absent_retry,
+            )
             for namespace in (namespaces or ("",))
         }
 
@@ -51,6 +64,11 @@ class InformerGroup(Generic[T]):
     def by_index(self, name: str, value: str) -> tuple[T, ...]:
         """The objects that index `name` files under `value`. Raises `KeyError` for an index that there is not."""
         return tuple(obj for member in self.members for obj in member.by_index(name, value))
+
+    def look_again(self) -> None:
+        """The kind may have come to the cluster: see `Informer.look_again`."""
+        for member in self.members:
+            member.look_again()
 
     def written(self, obj: Any) -> None:
         """Take over the answer to an own write: see `Informer.written`. Each member takes what is in its namespace."""

@@ -329,20 +329,54 @@ class BackendRef(msgspec.Struct, frozen=True, rename="camel", gc=False):
     weight: int = 1
 
 
-class HTTPRouteRule(msgspec.Struct, frozen=True, rename="camel"):
-    matches: tuple[dict[str, Any], ...] = ()
-    backend_refs: tuple[BackendRef, ...] = ()
+class ParentReference(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    name: str = ""
+    namespace: str = ""
 
 
-class HTTPRouteSpec(msgspec.Struct, frozen=True, rename="camel"):
-    parent_refs: tuple[dict[str, Any], ...] = ()
-    hostnames: tuple[str, ...] = ()
-    rules: tuple[HTTPRouteRule, ...] = ()
+class RouteParentStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """What the controller of one Gateway says about a route."""
+
+    parent_ref: ParentReference = ParentReference()
+    conditions: tuple[Condition, ...] = ()
+
+
+class HTTPRouteStatus(msgspec.Struct, frozen=True, rename="camel"):
+    parents: tuple[RouteParentStatus, ...] = ()
 
 
 class HTTPRoute(msgspec.Struct, frozen=True, rename="camel"):
     metadata: ObjectMeta = ObjectMeta()
-    spec: HTTPRouteSpec = HTTPRouteSpec()
+    spec: dict[str, Any] = {}
+    status: HTTPRouteStatus = HTTPRouteStatus()
+
+
+class Listener(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    port: int = 0
+    protocol: str = ""
+    hostname: str = ""
+
+
+class GatewaySpec(msgspec.Struct, frozen=True, rename="camel"):
+    gateway_class_name: str = ""
+    listeners: tuple[Listener, ...] = ()
+
+
+class GatewayAddress(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    type: str = "IPAddress"
+    value: str = ""
+
+
+class GatewayStatus(msgspec.Struct, frozen=True, rename="camel"):
+    addresses: tuple[GatewayAddress, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+
+class Gateway(msgspec.Struct, frozen=True, rename="camel"):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: GatewaySpec = GatewaySpec()
+    status: GatewayStatus = GatewayStatus()
 
 
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", False, Namespace, ("ns",))
@@ -380,3 +414,12 @@ BUILT_IN: tuple[Kind[Any], ...] = (
     GATEWAY,
     HTTP_ROUTE,
 )
+
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", True, dict, ("sa",))
+ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles", True, dict)
+ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", True, dict)
+INFERENCE_POOL = Kind("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools", True, dict, ("infpool",))
+SERVICE_MONITOR = Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", True, dict, ("smon",))
+
+CLUSTER_ONLY: tuple[Kind[Any], ...] = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING, INFERENCE_POOL, SERVICE_MONITOR)
+"""Kinds that the operator writes in a cluster, and that the local world has no use for."""

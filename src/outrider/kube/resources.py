@@ -7,7 +7,7 @@ from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
 from outrider.kube.api import Kind
-from outrider.kube.objects import BUILT_IN
+from outrider.kube.objects import BUILT_IN, CLUSTER_ONLY
 
 LLM_DEPLOYMENT = Kind(GROUP, VERSION, "LLMDeployment", "llmdeployments", True, LLMDeployment, ("llmd", "lld"))
 MODEL_REVISION = Kind(GROUP, VERSION, "ModelRevision", "modelrevisions", True, ModelRevision, ("mrev",))
@@ -29,3 +29,10 @@ def find_kind(word: str) -> Kind[Any] | None:
 def kind_for(api_version: str, kind: str) -> Kind[Any] | None:
     """The kind that a manifest's `apiVersion` and `kind` name."""
     return next((known for known in ALL if known.api_version == api_version and known.kind == kind), None)
+
+
+def written_kind(api_version: str, kind: str) -> Kind[Any] | None:
+    """The kind of an object that the operator writes, also of those that the local world does not have."""
+    return kind_for(api_version, kind) or next(
+        (known for known in CLUSTER_ONLY if known.api_version == api_version and known.kind == kind), None
+    )

@@ -35,6 +35,15 @@ class _Page(msgspec.Struct, Generic[T], frozen=True):
     metadata: _ListMeta = _ListMeta()
 
 
+class _Resource(msgspec.Struct, frozen=True):
+    name: str = ""
+    kind: str = ""
+
+
+class _ResourceList(msgspec.Struct, frozen=True):
+    resources: tuple[_Resource, ...] = ()
+
+
 class _Event(msgspec.Struct, frozen=True):
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
     object: msgspec.Raw
@@ -121,6 +130,15 @@ def decode_list(kind: Kind[T], content: bytes) -> tuple[list[T], str, str]:
         identity = {"apiVersion": kind.api_version, "kind": kind.kind}
         items = [cast("T", identity | cast("Object", item)) for item in items]
     return items, page.metadata.resource_version, page.metadata.continue_
+
+
+def decode_resources(content: bytes) -> frozenset[str]:
+    """The kinds of an APIResourceList. Raises `Undecodable` when it is none."""
+    try:
+        found = msgspec.json.decode(content, type=_ResourceList)
+    except msgspec.MsgspecError as error:
+        raise Undecodable(f"cannot read the list of resources: {error}") from error
+    return frozenset(one.kind for one in found.resources if "/" not in one.name)
 
 
 def decode_event(kind: Kind[T], line: bytes) -> WatchEvent[T]:

@@ -243,6 +243,53 @@ def test_routes_follow_their_changes_and_go() -> None:
     assert table.known() == []
 
 
+def rewriting(at: str, replacement: str, **change: str) -> dict[str, Any]:
+    """A rule that puts something else in the place of the path's beginning."""
+    path = {"type": "ReplacePrefixMatch", "replacePrefixMatch": replacement} | change
+    return to(("a", 1), path=prefix(at)) | {"filters": [{"type": "URLRewrite", "urlRewrite": {"path": path}}]}
+
+
+REWRITES: dict[str, tuple[str, str, str, str | None]] = {
+    "the prefix is taken away": ("/production/chat", "/", "/production/chat/v1/models", "/v1/models"),
+    "all of the path": ("/production/chat", "/", "/production/chat", "/"),
+    "all of the path, with a slash": ("/production/chat", "/", "/production/chat/", "/"),
+    "nothing instead of the prefix": ("/x", "", "/x/v1", "/v1"),
+    "another prefix instead": ("/x/", "/y/", "/x/v1", "/y/v1"),
+    "another prefix, and no more path": ("/x", "/y", "/x", "/y"),
+    "no segment is cut in two": ("/production/chat", "/", "/production/chatter", None),
+}
+
+
+@pytest.mark.parametrize("sentence", REWRITES)
+def test_a_route_says_what_pods_are_asked_for(sentence: str) -> None:
+    at, replacement, path, expected = REWRITES[sentence]
+    table = table_of(route("r", rules=[rewriting(at, replacement)]))
+    found = reached(table, "10.0.0.9", path)
+    assert found == (None if expected is None else f"production/a {expected}")
+    assert table.describe()[0]["problems"] == []
+
+
+def test_a_routes_own_word_about_a_path_counts_more_than_the_services_name() -> None:
+    table = table_of(service("chat"), route("chat.path", rules=[rewriting("/production/chat", "/api")]))
+    assert reached(table, "10.0.0.9", "/production/chat/v1") == "production/a /api/v1"
+    assert table.known() == ["/production/chat/"]
+
+
+def test_what_is_not_known_about_a_path_is_not_done() -> None:
+    table = table_of(route("r", rules=[rewriting("/x", "/", type="ReplaceFullPath")]))
+    found = table.find("x", "/x", "GET", CIMultiDict())
+    assert found is not None
+    assert "a URLRewrite other than ReplacePrefixMatch" in table.why_none(found.rule)
+
+
+def test_no_timeout_is_kept_and_every_other_is_reported() -> None:
+    none, some = (to(("a", 1)) | {"timeouts": {"request": duration}} for duration in ("0s", "10s"))
+    assert table_of(route("r", rules=[none])).describe()[0]["problems"] == []
+    assert table_of(route("r", rules=[some])).describe()[0]["problems"] == [
+        "rule 0: timeouts are not kept by this gateway"
+    ]
+
+
 UNSUPPORTED: dict[str, tuple[dict[str, Any], str]] = {
     "a regular expression": (
         to(("a", 1), path={"type": "RegularExpression", "value": "/.*"}),
@@ -266,7 +313,7 @@ def test_a_match_that_cannot_be_honoured_is_never_met_and_is_said(case: str) -> 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "filters": (
-        to(("a", 1)) | {"filters": [{"type": "URLRewrite"}]},
+        to(("a", 1)) | {"filters": [{"type": "RequestMirror"}]},
         "the HTTPRoute production/r has filters in rule 0, which this gateway does not have",
     ),
     "no backend": ({"backendRefs": []}, "the HTTPRoute production/r has no backend"),

@@ -25,6 +25,8 @@ class Chosen:
     """The namespaces to look after, with commas; all of them without this."""
     gateway: str | None = None
     """NAMESPACE/NAME of the Gateway that requests come in through."""
+    inference_pool: bool | None = None
+    """The Gateway sends requests to InferencePools: endpoint pickers may be set up."""
     crds: bool | None = None
     """Install the CustomResourceDefinitions and the roles for people. --no-crds where an administrator did."""
     cluster_roles: bool | None = None
@@ -41,6 +43,7 @@ class Chosen:
             "replicas": self.replicas,
             "watchNamespaces": _names(self.watch_namespaces),
             "gateway": self.gateway,
+            "inferencePool": self.inference_pool,
             "crds": self.crds,
             "clusterRoles": self.cluster_roles,
             "serviceMonitor": self.service_monitor,

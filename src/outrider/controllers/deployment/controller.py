@@ -1,7 +1,6 @@
 """Reconciles LLMDeployments: caches and probes -> snapshot -> plan -> writes."""
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,34 +9,29 @@ import structlog
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import Instant, find_condition
-from outrider.api.modelrevision import ModelRevision
-from outrider.api.names import label_value
+from outrider.api.names import label_value, picker_names, service_name
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
-from outrider.controllers.deployment.gather import Observed, build_snapshot
+from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches
+from outrider.controllers.deployment.gather import (
+    Observed,
+    build_snapshot,
+    cluster_kinds,
+    service_owners,
+)
 from outrider.controllers.deployment.observe import gpus_of
 from outrider.controllers.deployment.sensors import Sensors
-from outrider.kube.api import Api, Invalid, Kind
+from outrider.kube.api import Api, Invalid
 from outrider.kube.clock import Clock
 from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
-from outrider.kube.informer import Informer
 from outrider.kube.informers import InformerGroup
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.kube.objects import (
-    DEPLOYMENT,
-    HTTP_ROUTE,
-    NODE,
-    POD,
-    POD_DISRUPTION_BUDGET,
-    SERVICE,
     Deployment,
-    HTTPRoute,
-    Node,
+    Gateway,
     Pod,
-    PodDisruptionBudget,
-    Service,
 )
 from outrider.kube.predicates import (
     annotations_changed,
@@ -48,70 +42,12 @@ from outrider.kube.predicates import (
     labels_changed,
 )
 from outrider.kube.queue import URGENT_PRIORITY
-from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
+from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.plan.actions import Emit, Plan
 from outrider.plan.deployment import plan
 from outrider.plan.deployment.effective import INVALID_SPEC
 
-BY_DEPLOYMENT = "by-deployment"
-BY_NAMESPACE = "by-namespace"
-BY_GPU = "by-gpu"
-
 log = structlog.get_logger(__name__)
-
-
-class Caches:
-    """The informers that the controller reads. They may be shared with other controllers.
-
-    With `namespaces` nothing is looked at outside them: neither nodes nor the pods of others, so that what room there
-    is for GPUs is unknown.
-    """
-
-    def __init__(self, api: Api, clock: Clock, namespaces: tuple[str, ...] = ()) -> None:
-        in_namespaces = partial(InformerGroup, api, clock=clock, namespaces=namespaces)
-        by_namespace = {BY_NAMESPACE: _by_namespace}
-        self.deployments: InformerGroup[LLMDeployment] = in_namespaces(kind=LLM_DEPLOYMENT, indexes=by_namespace)
-        self.revisions: InformerGroup[ModelRevision] = in_namespaces(
-            kind=MODEL_REVISION, indexes={BY_DEPLOYMENT: _by_revision_owner}
-        )
-        self.pins: InformerGroup[VersionPin] = in_namespaces(kind=VERSION_PIN)
-        self.workloads: InformerGroup[Deployment] = in_namespaces(kind=DEPLOYMENT)
-        self.services: InformerGroup[Service] = in_namespaces(kind=SERVICE, indexes=by_namespace)
-        self.routes: InformerGroup[HTTPRoute] = in_namespaces(kind=HTTP_ROUTE, optional=True, indexes=by_namespace)
-        self.budgets: InformerGroup[PodDisruptionBudget] = in_namespaces(kind=POD_DISRUPTION_BUDGET)
-        # Of the whole cluster, where that may be looked at: GPUs are held by anybody.
-        self.pods: InformerGroup[Pod] = in_namespaces(kind=POD, indexes={BY_DEPLOYMENT: _by_label, BY_GPU: _by_gpu})
-        self.nodes: Informer[Node] | None = None if namespaces else Informer(api, NODE, clock)
-        self._by_kind: dict[Kind[Any], InformerGroup[Any]] = {
-            group.kind: group
-            for group in (
-                self.deployments, self.revisions, self.pins, self.workloads, self.services, self.routes, self.budgets,
-                self.pods,
-            )
-        }  # fmt: skip
-
-    def written(self, kind: Kind[Any], obj: Any) -> None:
-        """Own writes are seen at once."""
-        group = self._by_kind.get(kind)
-        if group is not None:
-            group.written(obj)
-
-
-def _by_namespace(obj: Any) -> Iterable[str]:
-    return (obj.metadata.namespace,)
-
-
-def _by_revision_owner(revision: ModelRevision) -> Iterable[str]:
-    return (f"{revision.metadata.namespace}/{revision.spec.deployment}",)
-
-
-def _by_label(pod: Pod) -> Iterable[str]:
-    value = pod.metadata.labels.get(labels.DEPLOYMENT)
-    return (f"{pod.metadata.namespace}/{value}",) if value else ()
-
-
-def _by_gpu(pod: Pod) -> Iterable[str]:
-    return ("",) if gpus_of(pod) else ()
 
 
 class DeploymentController:
@@ -130,6 +66,7 @@ class DeploymentController:
     ) -> None:
         self._api = api
         self._clock = clock
+        self._gateway_config = config.gateway
         self._plan_config = config.for_plans()
         self._caches = caches
         self._sensors = sensors
@@ -147,9 +84,12 @@ class DeploymentController:
             controller.for_(deployments, edited, priority=URGENT_PRIORITY)
         for pins in caches.pins.members:
             controller.maps(pins, _key_of_pinned, edited, priority=URGENT_PRIORITY)
-        for group in (caches.revisions, caches.workloads, caches.services, caches.routes):
+        groups: tuple[InformerGroup[Any], ...] = (caches.revisions, caches.workloads, caches.services, caches.routes)
+        for group in groups + caches.extras:
             for owned in group.members:
                 controller.owns(owned, LLM_DEPLOYMENT, content_changed)
+        for gateways in caches.gateway_members:
+            controller.maps(gateways, self._keys_of_gateway, content_changed)
         for budgets in caches.budgets.members:
             controller.owns(budgets, LLM_DEPLOYMENT, generation_changed)
         for pods in caches.pods.members:
@@ -161,6 +101,20 @@ class DeploymentController:
     def wake(self, key: str) -> None:
         """Something that was measured about this LLMDeployment changed."""
         self.controller.enqueue(key)
+
+    def wake_all(self) -> None:
+        """Something that concerns every LLMDeployment changed."""
+        for one in self._caches.deployments.list():
+            self.controller.enqueue(one.metadata.key)
+
+    def _keys_of_gateway(self, gateway: Gateway) -> Iterable[str]:
+        config = self._gateway_config
+        within = "" if config is not None and config.namespace else gateway.metadata.namespace
+        return tuple(
+            one.metadata.key
+            for one in self._caches.deployments.list()
+            if not within or one.metadata.namespace == within
+        )
 
     def _keys_of_pod(self, pod: Pod) -> Iterable[str]:
         value = pod.metadata.labels.get(labels.DEPLOYMENT)
@@ -221,7 +175,16 @@ class DeploymentController:
             workload=caches.workloads.get(meta.key),
             services=caches.services.by_index(BY_NAMESPACE, meta.namespace),
             routes={one.metadata.name: one for one in caches.routes.by_index(BY_NAMESPACE, meta.namespace)},
+            gateway=self._gateway(meta.namespace),
+            gateway_read=caches.gateways is not None,
+            kinds=cluster_kinds(caches.discovery),
             budget=caches.budgets.get(meta.key),
+            workloads=self._picker_workloads(meta.namespace, meta.name) if caches.extras else {},
+            extras=[
+                (group.kind, one)
+                for group in caches.extras
+                for one in group.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
+            ],
             pods=pods,
             gpu_pods=caches.pods.by_index(BY_GPU, ""),
             nodes=None if caches.nodes is None else caches.nodes.list(),
@@ -229,6 +192,20 @@ class DeploymentController:
             measurements=self._sensors.measure(meta.key, pods),
             probing_since=self._probing_since,
         )
+
+    def _gateway(self, namespace: str) -> Gateway | None:
+        config, informer = self._gateway_config, self._caches.gateways
+        if config is None or informer is None:
+            return None
+        return informer.get(f"{config.namespace or namespace}/{config.name}")
+
+    def _picker_workloads(self, namespace: str, name: str) -> dict[str, Deployment]:
+        services = service_owners(self._caches.services.by_index(BY_NAMESPACE, namespace))
+        found = {
+            each: self._caches.workloads.get(f"{namespace}/{each}")
+            for each in picker_names(service_name(name, services))
+        }
+        return {each: workload for each, workload in found.items() if workload is not None}
 
     async def _without_status(self, deployment: LLMDeployment, decided: Plan, refusal: Invalid) -> int:
         """Say by an event what the status cannot say, and do the rest.

@@ -10,19 +10,28 @@ from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import Instant
 from outrider.api.modelrevision import ModelRevision
-from outrider.api.names import label_value, service_name
+from outrider.api.names import label_value, picker_names, service_name
 from outrider.api.parse import Parsed, parse_spec
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment import observe
 from outrider.kube.api import Api, ApiError, Kind, NotFound
+from outrider.kube.clock import SystemClock
+from outrider.kube.discovery import Discovery
 from outrider.kube.objects import (
     DEPLOYMENT,
+    GATEWAY,
     HTTP_ROUTE,
+    INFERENCE_POOL,
     NODE,
     POD,
     POD_DISRUPTION_BUDGET,
+    ROLE,
+    ROLE_BINDING,
     SERVICE,
+    SERVICE_ACCOUNT,
+    SERVICE_MONITOR,
     Deployment,
+    Gateway,
     HTTPRoute,
     Node,
     Pod,
@@ -30,7 +39,13 @@ from outrider.kube.objects import (
     Service,
 )
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
+from outrider.plan.deployment.observed import ClusterKinds
 from outrider.plan.deployment.snapshot import Measurements, PlanConfig, ProbeView, Snapshot
+
+OPTIONAL_KINDS: tuple[Kind[Any], ...] = (HTTP_ROUTE, INFERENCE_POOL, SERVICE_MONITOR)
+"""What a cluster may lack."""
+PICKER_KINDS: tuple[Kind[Any], ...] = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING, INFERENCE_POOL)
+"""What an endpoint picker takes beside its Deployment and Service."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,16 @@ class Observed:
     """All of the namespace."""
     routes: Mapping[str, HTTPRoute] = field(default_factory=dict)
     """Of the namespace, by name."""
+    gateway: Gateway | None = None
+    """The Gateway that the configuration names, where there is one."""
+    gateway_read: bool = False
+    """Whether it was looked for."""
+    kinds: ClusterKinds = field(default_factory=ClusterKinds)
     budget: PodDisruptionBudget | None = None
+    workloads: Mapping[str, Deployment] = field(default_factory=dict)
+    """Deployments of the namespace that may be the endpoint picker's, by name."""
+    extras: Sequence[tuple[Kind[Any], Mapping[str, Any]]] = ()
+    """What else has this deployment's label."""
     pods: Sequence[Pod] = ()
     """Of this deployment."""
     gpu_pods: Iterable[Pod] = ()
@@ -92,6 +116,8 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         labels.GPU_RESOURCE,
         *(str(one.get("key") or "") for one in (settings.tolerations if settings else ())),
     }
+    picker = _picker_name(name, meta.uid, meta.name, owners, observed.workloads)
+    picker_service = next((one for one in observed.services if one.metadata.name == picker), None)
     return Snapshot(
         deployment=deployment,
         parsed=parsed,
@@ -99,8 +125,14 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         pin=pin if pin is not None and pin.metadata.deletion_timestamp is None else None,
         workload=observe.workload_view(observed.workload, meta.uid),
         service=observe.service_view(service, meta.uid),
-        route=observe.route_view(observed.routes.get(name), meta.uid),
+        routes={key: observe.route_view(one, meta.uid) for key, one in observed.routes.items()},
+        gateway=observe.gateway_view(observed.gateway) if observed.gateway_read else None,
         budget=observe.budget_view(observed.budget, meta.uid),
+        picker_name=picker,
+        picker=observe.workload_view(observed.workloads.get(picker), meta.uid),
+        picker_service=observe.service_view(picker_service, meta.uid),
+        extras=tuple(observe.extra_view(kind, one, meta.uid) for kind, one in observed.extras),
+        kinds=observed.kinds,
         pods=tuple(observe.pod_view(pod, versions, observed.probes.get(pod.metadata.uid)) for pod in pods),
         measurements=observed.measurements,
         capacity=None
@@ -115,6 +147,19 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         probing_since=observed.probing_since,
         config=config,
     )
+
+
+def _picker_name(
+    service: str, uid: str, owner: str, services: Mapping[str, str], workloads: Mapping[str, Deployment]
+) -> str:
+    """The first name that neither a Service nor a Deployment of somebody else has."""
+    names = picker_names(service)
+    for name in names:
+        workload = workloads.get(name)
+        free = workload is None or observe.owned_by(workload.metadata, uid)
+        if free and services.get(name, owner) == owner:
+            return name
+    return names[-1]
 
 
 async def gather_live(
@@ -138,19 +183,54 @@ async def gather_live(
     nodes, everywhere = await _capacity(api, pods)
     revisions = await api.list(MODEL_REVISION, namespace)
     routes = await _routes(api, namespace)
+    services = (await api.list(SERVICE, namespace)).items
+    names = picker_names(service_name(name, service_owners(services)))
+    picker_workloads = {each: await _get(api, DEPLOYMENT, each, namespace) for each in names}
+    kinds = await live_kinds(api)
     observed = Observed(
         deployment=deployment,
         revisions=[one for one in revisions.items if one.spec.deployment == name],
         pin=await _get(api, VERSION_PIN, name, namespace),
         workload=await _get(api, DEPLOYMENT, name, namespace),
-        services=(await api.list(SERVICE, namespace)).items,
+        services=services,
         routes=routes,
+        gateway=await _get(api, GATEWAY.into(Gateway), config.gateway_name, config.gateway_namespace or namespace)
+        if config.gateway_name
+        else None,
+        gateway_read=bool(config.gateway_name),
+        kinds=kinds,
         budget=await _get(api, POD_DISRUPTION_BUDGET, name, namespace),
+        workloads={each: found for each, found in picker_workloads.items() if found is not None},
+        extras=await _extras(api, namespace, name) if kinds.inference_pools else (),
         pods=pods,
         gpu_pods=[pod for pod in everywhere if observe.gpus_of(pod)],
         nodes=nodes,
     )
     return build_snapshot(observed, config)
+
+
+async def live_kinds(api: Api) -> ClusterKinds:
+    """Which optional kinds the cluster has, asked now."""
+    discovery = Discovery(api, SystemClock(), OPTIONAL_KINDS)
+    await discovery.look()
+    return cluster_kinds(discovery)
+
+
+def cluster_kinds(discovery: Discovery) -> ClusterKinds:
+    return ClusterKinds(
+        http_routes=discovery.has(HTTP_ROUTE),
+        inference_pools=discovery.has(INFERENCE_POOL),
+        service_monitors=discovery.has(SERVICE_MONITOR),
+    )
+
+
+async def _extras(api: Api, namespace: str, name: str) -> list[tuple[Kind[Any], Mapping[str, Any]]]:
+    selector = f"{labels.DEPLOYMENT}={label_value(name)}"
+    return [
+        (kind, found)
+        for kind in PICKER_KINDS
+        for found in (await api.list(kind.into(dict), namespace, labels=selector)).items
+    ]
 
 
 async def _get(api: Api, kind: Kind[Any], name: str, namespace: str) -> Any:

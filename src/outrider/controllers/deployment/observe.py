@@ -1,16 +1,21 @@
 """Objects as Kubernetes shows them -> the views that decisions are made from. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from outrider.api import labels
 from outrider.api.labels import GPU_RESOURCE
 from outrider.api.meta import ConditionStatus, ObjectMeta, find_condition, parse_time
 from outrider.api.quantity import Quantity
-from outrider.kube.objects import Deployment, HTTPRoute, Node, Pod, PodDisruptionBudget, Service, Taint
+from outrider.kube.api import Kind
+from outrider.kube.metadata import metadata_of
+from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, PodDisruptionBudget, Service, Taint
 from outrider.plan.deployment.observed import (
     APPLIED_HASH,
-    BackendView,
     BudgetView,
+    ExtraView,
+    GatewayView,
+    ParentView,
     RouteView,
     ServiceView,
     WorkloadView,
@@ -197,16 +202,53 @@ def service_view(service: Service | None, owner_uid: str) -> ServiceView | None:
     )
 
 
-def route_view(route: HTTPRoute | None, owner_uid: str) -> RouteView | None:
-    if route is None:
-        return None
-    refs = [ref for rule in route.spec.rules for ref in rule.backend_refs]
+def route_view(route: HTTPRoute, owner_uid: str) -> RouteView:
     return RouteView(
         uid=route.metadata.uid,
         applied_hash=route.metadata.annotations.get(APPLIED_HASH, ""),
         owned=owned_by(route.metadata, owner_uid),
-        hostnames=route.spec.hostnames,
-        backends=tuple(BackendView(name=ref.name, port=ref.port, weight=ref.weight) for ref in refs),
+        generation=route.metadata.generation,
+        spec=route.spec,
+        parents=tuple(
+            ParentView(one.parent_ref.name, one.parent_ref.namespace, one.conditions) for one in route.status.parents
+        ),
+    )
+
+
+def gateway_view(gateway: Gateway | None) -> GatewayView:
+    if gateway is None:
+        return GatewayView(exists=False)
+    # API servers write `Pending` into the status of a Gateway that no controller has seen.
+    controlled = any(condition.reason != "Pending" for condition in gateway.status.conditions)
+    return GatewayView(base_url=_base_url(gateway), controlled=controlled)
+
+
+def _base_url(gateway: Gateway) -> str:
+    """The Gateway's first address, at its first listener for HTTP. A listener's host name counts more than an address:
+    no other name would be served there, nor be in its certificate.
+    """
+    addresses = [address.value for address in gateway.status.addresses if address.value]
+    for listener in gateway.spec.listeners:
+        scheme = {"HTTP": "http", "HTTPS": "https"}.get(listener.protocol)
+        if scheme is None or not addresses:
+            continue
+        host = listener.hostname if listener.hostname and "*" not in listener.hostname else addresses[0]
+        host = f"[{host}]" if ":" in host else host
+        usual = listener.port == {"http": 80, "https": 443}[scheme]
+        return f"{scheme}://{host}" + ("" if usual else f":{listener.port}")
+    return ""
+
+
+def extra_view(kind: Kind[Any], found: Mapping[str, Any], owner_uid: str) -> ExtraView:
+    metadata = metadata_of(found)
+    return ExtraView(
+        uid=metadata.uid,
+        applied_hash=metadata.annotations.get(APPLIED_HASH, ""),
+        owned=owned_by(metadata, owner_uid),
+        api_version=kind.api_version,
+        kind=kind.kind,
+        name=metadata.name,
+        content={"apiVersion": kind.api_version, "kind": kind.kind, **found},
     )
 
 

@@ -16,6 +16,9 @@ from outrider.local.gateway.matching import (
 )
 from outrider.local.gateway.pool import WeightedTurns
 
+NO_TIMEOUT = frozenset({"0s", "0m", "0h", "0ms"})
+"""How Gateway API says that a request may take as long as it takes: the one timeout that this gateway keeps."""
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -41,6 +44,8 @@ class Rule:
     backends: tuple[Backend, ...]
     problem: str = ""
     """Why requests that meet this rule are refused; empty when they are not."""
+    rewrite: tuple[str, str] | None = None
+    """(prefix, replacement): what pods are asked for instead of what begins with the prefix."""
     turns: WeightedTurns = field(init=False)
     active: tuple[int, ...] = field(init=False)
     """Positions of the backends that have a weight and no problem."""
@@ -52,6 +57,13 @@ class Rule:
             for position, backend in enumerate(self.backends)
             if backend.weight > 0 and not backend.problem and not self.problem
         )
+
+    def target(self, path: str) -> str:
+        """The path to ask a pod for."""
+        if self.rewrite is None or not path.startswith(self.rewrite[0]):
+            return path
+        prefix, replacement = self.rewrite
+        return f"{replacement.rstrip('/')}{path[len(prefix) :]}" or "/"
 
 
 @dataclass(frozen=True)
@@ -76,12 +88,16 @@ def compile_route(route: Route) -> CompiledRoute:
     rules: list[Rule] = []
     entries: list[tuple[Match, Rule]] = []
     for number, spec in enumerate(route.spec.rules):
+        rewrite, unsupported_filters = _rewrite(spec)
         rule = Rule(
             owner=owner,
             namespace=meta.namespace,
             deployment=meta.labels.get(DEPLOYMENT) or meta.name,
             backends=tuple(_backend(ref, meta.namespace) for ref in spec.backend_refs),
-            problem=f"{owner} has filters in rule {number}, which this gateway does not have" if spec.filters else "",
+            problem=f"{owner} has {unsupported_filters} in rule {number}, which this gateway does not have"
+            if unsupported_filters
+            else "",
+            rewrite=rewrite,
         )
         rules.append(rule)
         problems += _problems(rule, spec, number)
@@ -130,10 +146,26 @@ def _backend(ref: BackendRef, namespace: str) -> Backend:
     return Backend(f"{ref.namespace or namespace}/{ref.name}", ref.port or ANY_PORT, max(0, ref.weight), problem)
 
 
+def _rewrite(spec: RouteRule) -> tuple[tuple[str, str] | None, str]:
+    """(prefix and what takes its place, what is not supported): of all filters this gateway has one."""
+    if not spec.filters:
+        return None, ""
+    paths = [match.get("path") or {} for match in spec.matches]
+    if len(spec.filters) > 1 or len(paths) != 1 or paths[0].get("type", "PathPrefix") != "PathPrefix":
+        return None, "filters"
+    rewrite = spec.filters[0].get("urlRewrite") or {}
+    change = rewrite.get("path") or {}
+    if spec.filters[0].get("type") != "URLRewrite" or rewrite.get("hostname"):
+        return None, "filters"
+    if change.get("type") != "ReplacePrefixMatch":
+        return None, "a URLRewrite other than ReplacePrefixMatch"
+    return (str(paths[0].get("value", "/")).rstrip("/"), str(change.get("replacePrefixMatch", ""))), ""
+
+
 def _problems(rule: Rule, spec: RouteRule, number: int) -> list[str]:
     problems = [f"rule {number}: {backend.problem}" for backend in rule.backends if backend.problem]
     if rule.problem:
         problems.append(rule.problem)
-    if spec.timeouts:
+    if any(duration not in NO_TIMEOUT for duration in (spec.timeouts or {}).values()):
         problems.append(f"rule {number}: timeouts are not kept by this gateway")
     return problems

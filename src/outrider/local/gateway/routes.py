@@ -76,10 +76,10 @@ class RoutingTable:
             paths = self._hosts.get(candidate)
             rule = paths.find(path, method, headers) if paths is not None else None
             if rule is not None:
-                return Found(rule, path)
+                return Found(rule, rule.target(path))
         named = self._by_dns_name(host)
         rule = named.paths.find(path, method, headers) if named is not None else None
-        return Found(rule, path) if rule is not None else self._by_path(path, method, headers)
+        return Found(rule, rule.target(path)) if rule is not None else self._by_path(path, method, headers)
 
     def choose(self, rule: Rule, avoid: Collection[Endpoint] = ()) -> Endpoint | None:
         """Where the next request of a rule goes: a backend by weight, among those with a ready endpoint, then the
@@ -166,6 +166,8 @@ class RoutingTable:
         """How every service can be reached, one line each: host names, and the path form."""
         lines = []
         for key, route in sorted(self._routes.items()):
+            if all(rule.rewrite is not None for rule in route.rules):
+                continue  # by path, as every service can be reached
             hosts = ", ".join(route.hostnames) if route.hostnames != (ANY_HOST,) else "any host"
             lines.append(f"/{key}/ (hosts: {hosts})")
         return lines + [f"/{key}/" for key in sorted(self._direct.keys() - self._routes.keys())]
@@ -208,6 +210,11 @@ class RoutingTable:
         return self.by_name(f"{namespace}/{name}") if dot else None
 
     def _by_path(self, path: str, method: str, headers: Mapping[str, str]) -> Found | None:
+        """A route's own word about a path counts more than the form that this gateway knows by itself."""
+        paths = self._hosts.get(ANY_HOST)
+        anywhere = paths.find(path, method, headers) if paths is not None else None
+        if anywhere is not None and anywhere.rewrite is not None:
+            return Found(anywhere, anywhere.target(path))
         segments = path.split("/", 3)
         named = self.by_name(f"{segments[1]}/{segments[2]}") if len(segments) >= 3 else None
         if named is not None:
@@ -215,9 +222,7 @@ class RoutingTable:
             rule = named.paths.find(rest, method, headers)
             if rule is not None:
                 return Found(rule, rest)
-        paths = self._hosts.get(ANY_HOST)
-        rule = paths.find(path, method, headers) if paths is not None else None
-        return Found(rule, path) if rule is not None else None
+        return Found(anywhere, path) if anywhere is not None else None
 
     def _rehost(self, key: str, before: Collection[str], after: Collection[str]) -> None:
         for host in before:

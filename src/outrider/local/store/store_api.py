@@ -72,6 +72,9 @@ class StoreApi:
         except StoreError as error:
             raise Unavailable(str(error)) from error
 
+    async def served(self, api_version: str) -> frozenset[str]:
+        return frozenset(kind.kind for kind in self._store.kinds if kind.api_version == api_version)
+
     async def get(self, kind: Kind[T], name: str, namespace: str = "") -> T:
         return decode_as(kind, self._store.get(kind, name, namespace).data)
 

@@ -13,6 +13,8 @@ def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus
         *_condition(before, after, "Ready", bad_when="False", quiet={"RollingOut", "AwaitingAnswer", "Suspended"}),
         *_condition(before, after, "CapacityAvailable", bad_when="False"),
         *_condition(before, after, "SyntheticHealthy", bad_when="False"),
+        *_condition(before, after, "RouteAccepted", bad_when="False"),
+        *_condition(before, after, "EndpointPicker", bad_when="False", quiet={"PickerStarting"}),
         *_fields(before, after),
         *_pin(before, after),
     ]

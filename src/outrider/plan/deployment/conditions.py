@@ -4,7 +4,8 @@ Reasons are an interface: scripts and alerts match them. The table in `tests/pla
 """
 
 from outrider.api.capabilities import NOT_ACTED_ON, covering_line
-from outrider.api.meta import Condition, ConditionStatus
+from outrider.api.meta import Condition, ConditionStatus, find_condition
+from outrider.plan.deployment import gateway
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import previous_stable
 from outrider.plan.deployment.facts import Facts
@@ -22,6 +23,8 @@ def all_conditions(facts: Facts) -> tuple[Condition, ...]:
         spec_honoured(facts),
         capacity_available(facts),
         synthetic_healthy(facts),
+        route_accepted(facts),
+        endpoint_picker(facts),
         pinned(facts),
         rollback_ready(facts),
     ]
@@ -131,6 +134,10 @@ def spec_honoured(facts: Facts) -> Made:
         parts.append(
             f"known, but not acted on by this version: {', '.join(_with_reason(path) for path in parsed.not_acted_on)}"
         )
+    if facts.without_effect:
+        reasons.append("FieldsNotActedOn")
+        told = (f"{path} ({why})" for path, why in facts.without_effect.items())
+        parts.append(f"without effect in this cluster: {', '.join(told)}")
     if facts.notes:
         reasons.append("FieldsLimited")
         parts.extend(facts.notes)
@@ -162,6 +169,46 @@ def synthetic_healthy(facts: Facts) -> Made:
     if answers.unknown and not (answers.just_started and facts.was_ready):
         return kind, "Unknown", "AwaitingAnswer", _unanswered(facts)
     return kind, "True", "Answering", "Every ready pod answered a real request."
+
+
+def route_accepted(facts: Facts) -> Made | None:
+    """What the Gateway says of our HTTPRoutes; None without a Gateway, and for one that never reports."""
+    kind, snapshot, config = "RouteAccepted", facts.snapshot, facts.snapshot.config
+    if not config.gateway_name or not facts.service_name:
+        return None
+    name = f"{config.gateway_namespace or snapshot.namespace}/{config.gateway_name}"
+    if snapshot.kinds.http_routes is False:
+        message = (
+            "This cluster has no HTTPRoute (gateway.networking.k8s.io/v1): install Gateway API, or run the operator "
+            "without a Gateway. Inside the cluster the Service answers."
+        )
+        return kind, "False", "GatewayAPIMissing", message
+    if snapshot.gateway is not None and not snapshot.gateway.exists:
+        return kind, "False", "GatewayMissing", f"There is no Gateway {name}: create it, or name another one."
+    for refusal in gateway.refusals(snapshot, facts.service_name):
+        reason = "BackendRefused" if refusal.accepted else "RouteRefused"
+        advice = gateway.ADVICE.get(refusal.reason)
+        what = f"the backend of HTTPRoute {refusal.route}" if refusal.accepted else f"HTTPRoute {refusal.route}"
+        message = f"Gateway {name} does not take {what}: {refusal.reason}: {refusal.message}"
+        return kind, "False", reason, message + (f" ({advice})." if advice else "")
+    taken = gateway.reported(snapshot, facts.service_name)
+    if taken is None:
+        return None
+    if taken:
+        return kind, "True", "Accepted", f"Gateway {name} takes the routes."
+    before = find_condition(snapshot.deployment.status.conditions, kind)
+    if before is not None:  # a moment after a change of the route nothing new is known
+        return kind, before.status, before.reason, before.message
+    return kind, "Unknown", "AwaitingGateway", f"Gateway {name} has not said yet whether it takes the routes."
+
+
+def endpoint_picker(facts: Facts) -> Made | None:
+    """Whether an endpoint picker chooses the replicas; None where the spec asks for none."""
+    picker = facts.picker
+    if not picker.asked:
+        return None
+    status: ConditionStatus = "Unknown" if picker.reason == "Unknown" else "True" if picker.routed else "False"
+    return "EndpointPicker", status, picker.reason, f"{picker.message[:1].upper()}{picker.message[1:].rstrip('.')}."
 
 
 def pinned(facts: Facts) -> Made | None:

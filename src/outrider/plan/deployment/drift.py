@@ -5,7 +5,14 @@ from typing import Any
 
 from outrider.api.labels import MODEL_VERSION, REVISION
 from outrider.api.quantity import Quantity
-from outrider.plan.deployment.observed import BackendView, BudgetView, ChildView, RouteView, ServiceView, WorkloadView
+from outrider.plan.deployment.observed import (
+    BudgetView,
+    ChildView,
+    ExtraView,
+    RouteView,
+    ServiceView,
+    WorkloadView,
+)
 from outrider.plan.deployment.render import Body, signature
 
 NOT_THERE = "it does not exist"
@@ -29,8 +36,11 @@ def workload(body: Body, seen: WorkloadView | None, *, rolled_out: str = "") -> 
     spec = body["spec"]
     if seen.spec_replicas != spec["replicas"]:
         return f"somebody set replicas to {seen.spec_replicas} instead of {spec['replicas']}"
-    rolling = spec["strategy"]["rollingUpdate"]
-    if (seen.max_surge, seen.max_unavailable) != (rolling["maxSurge"], rolling["maxUnavailable"]):
+    rolling = spec["strategy"].get("rollingUpdate")
+    if rolling is not None and (seen.max_surge, seen.max_unavailable) != (
+        rolling["maxSurge"],
+        rolling["maxUnavailable"],
+    ):
         return f"somebody set maxSurge to {seen.max_surge} and maxUnavailable to {seen.max_unavailable}"
     where = difference(spec["template"], seen.template)
     return f"somebody changed the pod template: {where}" if where else None
@@ -50,11 +60,17 @@ def route(body: Body, seen: RouteView | None) -> str | None:
     why = _general(body, seen)
     if why is not None or seen is None:
         return why
-    spec = body["spec"]
-    refs = spec["rules"][0]["backendRefs"]
-    if seen.backends != tuple(BackendView(name=ref["name"], port=ref["port"], weight=ref["weight"]) for ref in refs):
-        return "somebody changed the backends or their weights"
-    return "somebody changed the hostnames" if list(seen.hostnames) != spec["hostnames"] else None
+    where = difference(body["spec"], seen.spec)
+    return f"somebody changed {where}" if where else None
+
+
+def whole(body: Body, seen: ExtraView | None) -> str | None:
+    """Of an object that is compared as a whole, but for its metadata."""
+    why = _general(body, seen)
+    if why is not None or seen is None:
+        return why
+    where = difference({key: value for key, value in body.items() if key != "metadata"}, seen.content)
+    return f"somebody changed {where}" if where else None
 
 
 def budget(body: Body, seen: BudgetView | None) -> str | None:

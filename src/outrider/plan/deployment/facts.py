@@ -6,6 +6,7 @@ from outrider.api.meta import Instant, find_condition
 from outrider.api.modelrevision import ModelRevisionStatus
 from outrider.plan.deployment.capacity import Verdict
 from outrider.plan.deployment.effective import Effective
+from outrider.plan.deployment.picker import Picker
 from outrider.plan.deployment.rollout import Answers, Rollout
 from outrider.plan.deployment.snapshot import Snapshot
 
@@ -34,6 +35,9 @@ class Facts(msgspec.Struct, frozen=True):
     service_name: str = ""
     notes: tuple[str, ...] = ()
     """What the revision cannot honour although the spec says it."""
+    picker: Picker = Picker("NotAsked")
+    without_effect: dict[str, str] = {}
+    """Paths that the spec says and that this cluster cannot do, with the reason."""
 
     @property
     def version(self) -> str:

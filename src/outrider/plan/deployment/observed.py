@@ -41,15 +41,52 @@ class ServiceView(ChildView, frozen=True):
     """(name, port, target port)"""
 
 
-class BackendView(msgspec.Struct, frozen=True):
+class ParentView(msgspec.Struct, frozen=True):
+    """What the controller of one Gateway says about a route."""
+
     name: str
-    port: int | None = None
-    weight: int = 1
+    namespace: str = ""
+    """Empty: the route's own."""
+    conditions: tuple[Condition, ...] = ()
 
 
 class RouteView(ChildView, frozen=True):
-    hostnames: tuple[str, ...] = ()
-    backends: tuple[BackendView, ...] = ()
+    generation: int = 0
+    spec: dict[str, Any] = {}
+    parents: tuple[ParentView, ...] = ()
+
+    @property
+    def uses_pool(self) -> bool:
+        """Whether it sends requests to an InferencePool."""
+        refs = (ref for rule in self.spec.get("rules") or () for ref in rule.get("backendRefs") or ())
+        return any(ref.get("kind") == "InferencePool" for ref in refs)
+
+
+class GatewayView(msgspec.Struct, frozen=True):
+    """The Gateway that routes attach to."""
+
+    exists: bool = True
+    base_url: str = ""
+    """Its address as its controller reports it, `http://HOST[:PORT]`; empty where it reports none."""
+    controlled: bool = False
+    """Whether a controller has ever reported on it."""
+
+
+class ExtraView(ChildView, frozen=True):
+    """An object that is compared as a whole."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    content: dict[str, Any] = {}
+
+
+class ClusterKinds(msgspec.Struct, frozen=True):
+    """Which optional kinds the cluster has; None where that is not known."""
+
+    http_routes: bool | None = None
+    inference_pools: bool | None = None
+    service_monitors: bool | None = None
 
 
 class BudgetView(ChildView, frozen=True):

@@ -12,11 +12,12 @@ from outrider.api.names import service_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
-from outrider.plan.deployment import capacity, drift, engine, gates, render
+from outrider.plan.deployment import capacity, engine, gates, optional
 from outrider.plan.deployment.changes import events
-from outrider.plan.deployment.conditions import ROLLED_OUT, ready
+from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import Effective, Hold, current_revision, decide
 from outrider.plan.deployment.facts import Facts, Wish
+from outrider.plan.deployment.objects import Objects, manifests, objects
 from outrider.plan.deployment.revision import revision_body
 from outrider.plan.deployment.rollout import Rollout, answers, next_staleness, observe
 from outrider.plan.deployment.snapshot import Snapshot
@@ -24,6 +25,8 @@ from outrider.plan.deployment.states import Judgement, judge, prunable, verified
 from outrider.plan.deployment.status import make_status
 
 NAME_TAKEN = "NameTaken"
+SERVING = frozenset({"Service", "HTTPRoute", "Deployment"})
+"""Kinds without which, as they are wanted, nobody can say that the wanted revision serves."""
 
 
 def plan(snapshot: Snapshot, now: Instant) -> Plan:
@@ -35,8 +38,9 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         return Plan(because=("It is being deleted; what it owns goes with it.",))
     effective = _unless_name_taken(snapshot, decide(snapshot))
     service = service_name(snapshot.name, snapshot.service_owners)
-    applies = _applies(snapshot, effective, service)
-    facts = _facts(snapshot, now, effective, service, applies)
+    made = objects(snapshot, effective, service)
+    applies = made.applies
+    facts = _facts(snapshot, now, effective, service, made)
     judgement = _judgement(facts)
     facts = msgspec.structs.replace(facts, states=judge(snapshot, judgement, facts.wish.bake_seconds, now))
     status = make_status(facts)
@@ -47,7 +51,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         *_created(snapshot, effective),
         *_revision_statuses(facts),
         *_pin_status(facts),
-        *applies,
+        *made.actions,
         *_pruned(facts, status),
         *_told(facts, before, status, applies, changed=changed),
     ]
@@ -57,6 +61,15 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         because=_because(facts, status, applies),
         requeue_at=_requeue_at(facts, judgement),
     )
+
+
+def desired(snapshot: Snapshot) -> tuple[dict[str, Any], ...]:
+    """Every object that there should be, whether or not it is there, in the order in which they are applied.
+
+    Empty while nothing is to be changed: the plan says why.
+    """
+    effective = _unless_name_taken(snapshot, decide(snapshot))
+    return manifests(snapshot, effective, service_name(snapshot.name, snapshot.service_owners))
 
 
 def _unless_name_taken(snapshot: Snapshot, effective: Effective) -> Effective:
@@ -75,38 +88,13 @@ def _unless_name_taken(snapshot: Snapshot, effective: Effective) -> Effective:
     return msgspec.structs.replace(effective, target=None, is_new=False, hold=Hold(NAME_TAKEN, message))
 
 
-def _applies(snapshot: Snapshot, effective: Effective, service: str) -> tuple[Apply, ...]:
-    """Whatever is not as it should be, in the order in which it is needed: what carries traffic first."""
-    spec, target, owner, config = snapshot.parsed.spec, effective.target, snapshot.deployment, snapshot.config
-    if spec is None or target is None:
-        return ()
-    found: list[tuple[str | None, render.Body]] = []
-    body = render.service_body(owner, service)
-    found.append((drift.service(body, snapshot.service), body))
-    if config.gateway_name:
-        body = render.route_body(owner, service, config)
-        found.append((drift.route(body, snapshot.route), body))
-    body = render.budget_body(owner, spec)
-    found.append((drift.budget(body, snapshot.budget), body))
-    body = render.deployment_body(owner, spec, target, config)
-    found.append((drift.workload(body, snapshot.workload, rolled_out=_rolled_out(owner.status)), body))
-    return tuple(
-        Apply(body=body, why=f"{body['kind']} {body['metadata']['name']}: {why}.")
-        for why, body in found
-        if why is not None
-    )
-
-
-def _rolled_out(status: LLMDeploymentStatus) -> str:
-    """The revision of which the last status said that its rollout has ended; empty while one is under way."""
-    progressing = find_condition(status.conditions, "Progressing")
-    return status.effective_revision if progressing is not None and progressing.reason == ROLLED_OUT else ""
-
-
-def _facts(snapshot: Snapshot, now: Instant, effective: Effective, service: str, applies: tuple[Apply, ...]) -> Facts:
+def _facts(snapshot: Snapshot, now: Instant, effective: Effective, service: str, made: Objects) -> Facts:
     wish = _wish(snapshot)
     revision = effective.target.hash if effective.target is not None else current_revision(snapshot)
-    pending = any(apply.body["kind"] != "PodDisruptionBudget" for apply in applies)
+    pending = any(
+        apply.body["kind"] in SERVING and apply.body["metadata"]["name"] != snapshot.picker_name
+        for apply in made.applies
+    )
     rollout = observe(snapshot, revision, wish.replicas, pending_write=pending)
     need = capacity.Need(
         key=snapshot.deployment.metadata.key,
@@ -125,6 +113,8 @@ def _facts(snapshot: Snapshot, now: Instant, effective: Effective, service: str,
         capacity=capacity.assess(need, snapshot.capacity),
         service_name=service if snapshot.service is not None or effective.target is not None else "",
         notes=engine.limits(spec) if spec is not None else (),
+        picker=made.picker,
+        without_effect=optional.without_effect(snapshot, made.picker),
     )
 
 

@@ -1,4 +1,4 @@
-"""The objects that serve one revision: Deployment, Service, HTTPRoute and PodDisruptionBudget, as bodies to apply.
+"""The objects that serve one revision: Deployment, Service and PodDisruptionBudget, as bodies to apply.
 
 Every body is all that Outrider wants of the object: server-side apply takes back what it once set and no longer names.
 """
@@ -32,7 +32,7 @@ def deployment_body(
 ) -> Body:
     """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works."""
     name = owner.metadata.name
-    body = _object("apps/v1", "Deployment", owner, name)
+    body = object_body("apps/v1", "Deployment", owner, name)
     body["spec"] = {
         "replicas": spec.desired_replicas,
         "selector": {"matchLabels": selector(name)},
@@ -41,7 +41,7 @@ def deployment_body(
         "revisionHistoryLimit": 2,
         "template": pod_template(name, spec, revision, config),
     }
-    return _signed(body)
+    return signed(body)
 
 
 def strategy(spec: LLMDeploymentSpec) -> Body:
@@ -53,9 +53,11 @@ def strategy(spec: LLMDeploymentSpec) -> Body:
     }
 
 
-def service_body(owner: LLMDeployment, service_name: str) -> Body:
+def service_body(owner: LLMDeployment, spec: LLMDeploymentSpec, service_name: str) -> Body:
     """The Service: `http` for requests, `metrics` for the SRE guide's ServiceMonitor, both the engine's one port."""
-    body = _object("v1", "Service", owner, service_name)
+    body = object_body("v1", "Service", owner, service_name)
+    if not (spec.monitoring.enabled and spec.monitoring.service_monitor.enabled):
+        body["metadata"]["labels"][labels.SCRAPE] = "false"
     body["spec"] = {
         "selector": selector(owner.metadata.name),
         "ports": [
@@ -73,45 +75,19 @@ def service_body(owner: LLMDeployment, service_name: str) -> Body:
             },
         ],
     }
-    return _signed(body)
-
-
-def hostnames(namespace: str, name: str, service_name: str) -> list[str]:
-    """The names that clients inside the cluster may use; with dots too, as the SRE guide does."""
-    return list(
-        dict.fromkeys(
-            f"{host}.{namespace}{suffix}"
-            for host in (service_name, name)
-            for suffix in ("", ".svc", ".svc.cluster.local")
-        )
-    )
-
-
-def route_body(owner: LLMDeployment, service_name: str, config: PlanConfig) -> Body:
-    """The HTTPRoute: all traffic to the one Service."""
-    meta = owner.metadata
-    body = _object("gateway.networking.k8s.io/v1", "HTTPRoute", owner, service_name)
-    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": config.gateway_name}
-    if config.gateway_namespace:
-        parent["namespace"] = config.gateway_namespace
-    backend = {"group": "", "kind": "Service", "name": service_name, "port": labels.HTTP_PORT, "weight": 1}
-    body["spec"] = {
-        "parentRefs": [parent],
-        "hostnames": hostnames(meta.namespace, meta.name, service_name),
-        "rules": [{"backendRefs": [backend]}],
-    }
-    return _signed(body)
+    return signed(body)
 
 
 def budget_body(owner: LLMDeployment, spec: LLMDeploymentSpec) -> Body:
     """The PodDisruptionBudget: how much a drain may take at once."""
     name = owner.metadata.name
-    body = _object("policy/v1", "PodDisruptionBudget", owner, name)
+    body = object_body("policy/v1", "PodDisruptionBudget", owner, name)
     body["spec"] = {"selector": {"matchLabels": selector(name)}, **spec.disruption_budget}
-    return _signed(body)
+    return signed(body)
 
 
-def _object(api_version: str, kind: str, owner: LLMDeployment, name: str) -> Body:
+def object_body(api_version: str, kind: str, owner: LLMDeployment, name: str) -> Body:
+    """An object that belongs to the LLMDeployment, without content."""
     return {
         "apiVersion": api_version,
         "kind": kind,
@@ -130,7 +106,7 @@ def _object(api_version: str, kind: str, owner: LLMDeployment, name: str) -> Bod
     }
 
 
-def _signed(body: Body) -> Body:
+def signed(body: Body) -> Body:
     """With the hash of its own content, by which a later look knows that it was applied just so."""
     body["metadata"]["annotations"] = {APPLIED_HASH: content_hash(body)[:16]}
     return body

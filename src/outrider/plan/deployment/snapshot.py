@@ -10,7 +10,15 @@ from outrider.api.meta import ConditionStatus, Instant
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.parse import Parsed
 from outrider.api.versionpin import VersionPin
-from outrider.plan.deployment.observed import BudgetView, RouteView, ServiceView, WorkloadView
+from outrider.plan.deployment.observed import (
+    BudgetView,
+    ClusterKinds,
+    ExtraView,
+    GatewayView,
+    RouteView,
+    ServiceView,
+    WorkloadView,
+)
 
 
 class ProbeView(msgspec.Struct, frozen=True):
@@ -113,7 +121,19 @@ class PlanConfig(msgspec.Struct, frozen=True):
     """Gateway that HTTPRoutes attach to; empty: no gateway, no routes."""
     gateway_namespace: str = ""
     base_url: str = ""
-    """With it `status.url` is `BASE_URL/NAMESPACE/SERVICE`: the address that people outside can use."""
+    """With it `status.url` is `BASE_URL/NAMESPACE/SERVICE`: the address that people outside can use. Empty: the address
+    that the Gateway's own status tells, if any."""
+    request_timeout: str = "0s"
+    """`timeouts.request` of every route, as Gateway API writes durations. `0s`: none, since an answer may stream for
+    minutes; some gateways cut it off after 15 s by default. Empty: not written, for gateways that refuse the field."""
+    inference_pool: bool = False
+    """Whether the Gateway can send requests to InferencePools, so that endpoint pickers may be set up."""
+    picker_image: str = "ghcr.io/llm-d/llm-d-router-endpoint-picker:v0.9.0"
+    picker_tls: bool = True
+    """Whether the endpoint picker serves its gRPC with TLS, with a certificate that it signs itself, as Istio and GKE
+    expect; agentgateway expects plain text."""
+    monitor_labels: dict[str, str] = {}
+    """Labels of ServiceMonitors, by which a Prometheus chooses them."""
     drain_seconds: int = 15
     """How long a pod that leaves the endpoints still takes requests that were on their way.
 
@@ -138,8 +158,19 @@ class Snapshot(msgspec.Struct, frozen=True):
     pin: VersionPin | None = None
     workload: WorkloadView | None = None
     service: ServiceView | None = None
-    route: RouteView | None = None
+    routes: dict[str, RouteView] = {}
+    """Of the namespace, by name."""
+    gateway: GatewayView | None = None
+    """None when it was not looked for."""
     budget: BudgetView | None = None
+    picker_name: str = ""
+    """Name of the endpoint picker's objects: one that nothing else in the namespace has."""
+    picker: WorkloadView | None = None
+    """Deployment of the endpoint picker."""
+    picker_service: ServiceView | None = None
+    extras: tuple[ExtraView, ...] = ()
+    """What else belongs to this LLMDeployment: the endpoint picker's InferencePool, account and rights."""
+    kinds: ClusterKinds = ClusterKinds()
     pods: tuple[PodView, ...] = ()
     measurements: Measurements | None = None
     capacity: Capacity | None = None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from outrider.api.catalog import gpu_price
 from outrider.api.llmdeployment import NONE, UNKNOWN, HistoryEntry, LLMDeploymentStatus, Phase, RollbackStatus
 from outrider.api.meta import Condition, find_condition, merge_conditions
+from outrider.plan.deployment import gateway
 from outrider.plan.deployment.conditions import all_conditions
 from outrider.plan.deployment.effective import previous_stable
 from outrider.plan.deployment.facts import Facts
@@ -50,7 +51,7 @@ def make_status(facts: Facts) -> LLMDeploymentStatus:
         alias=facts.effective.alias,
         rollback=rollback(facts),
         history=history(facts),
-        ignored_fields=snapshot.parsed.reported,
+        ignored_fields=tuple(sorted({*snapshot.parsed.reported, *facts.without_effect})),
         conditions=conditions,
     )
 
@@ -146,8 +147,9 @@ def url(facts: Facts) -> str:
     snapshot = facts.snapshot
     if not facts.service_name:
         return NONE
-    if snapshot.config.base_url:
-        return f"{snapshot.config.base_url.rstrip('/')}/{snapshot.namespace}/{facts.service_name}"
+    base = gateway.base_url(snapshot)
+    if base and snapshot.kinds.http_routes is not False:
+        return f"{base}/{snapshot.namespace}/{facts.service_name}"
     return f"http://{facts.service_name}.{snapshot.namespace}:8080"
 
 

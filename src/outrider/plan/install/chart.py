@@ -73,6 +73,13 @@ _SLOTS: tuple[_Slot, ...] = (
 """,
     ),
     _Slot(
+        r"^( *)- (--inference-pool)\n",
+        r"""\1{{- if $.Values.inferencePool }}
+\1- \2
+\1{{- end }}
+""",
+    ),
+    _Slot(
         r"^( *)- (--metrics-address=\S+)\n",
         r"""\1{{- if $.Values.clusterRoles }}
 \1- \2
@@ -129,6 +136,7 @@ def _marked() -> Installation:
         "replicas": "__replicas__",
         "watch_namespaces": (_WATCHED,),
         "gateway": "__gateway__",
+        "inference_pool": True,
         "arguments": ("__argument__",),
         "resources": ResourceNeeds(requests={"__key__": ""}, limits={"__key__": ""}),
         "node_selector": {"__label__": ""},
@@ -161,15 +169,17 @@ def _templates(used: set[str]) -> dict[str, str]:
     marked = _marked()
     cluster = _template(roles.cluster_role(_NAMESPACE), used)
     watched = _template(roles.watched_role(_NAMESPACE, _WATCHED), used)
+    pickers = _when("inferencePool", _template(roles.picker_cluster_role(_NAMESPACE), used))
+    watched_pickers = _when("inferencePool", _template(roles.picker_role(_NAMESPACE, _WATCHED), used))
     bodies = {
         "crds": _when("crds", _template(manifests.api_objects(), used)),
         "service-account": _template([workload.service_account(_NAMESPACE)], used),
         "roles": (
             "{{- if not $.Values.watchNamespaces }}\n"
-            f"{cluster}"
+            f"{cluster}{pickers}"
             "{{- end }}\n"
             "{{- range $.Values.watchNamespaces }}\n"
-            f"{watched}"
+            f"{watched}{watched_pickers}"
             "{{- end }}\n"
             f"{_when('clusterRoles', _template(roles.review_role(_NAMESPACE), used))}"
             f"{_template(roles.own_role(_NAMESPACE), used)}"
@@ -251,6 +261,9 @@ def _values_schema() -> str:
 _CHECKS = """\
 {{- if not (or $.Values.clusterRoles $.Values.watchNamespaces) }}
 {{- fail "without cluster roles, name the namespaces to look after (watchNamespaces)" }}
+{{- end }}
+{{- if and $.Values.inferencePool (not $.Values.gateway) }}
+{{- fail "inferencePool says what the gateway can do: name it (gateway)" }}
 {{- end }}
 {{- if and $.Values.serviceMonitor (not $.Values.clusterRoles) }}
 {{- fail "without cluster roles there is no metrics endpoint for a ServiceMonitor to scrape" }}

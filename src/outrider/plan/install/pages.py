@@ -10,6 +10,7 @@ from outrider.plan.install.settings import DEFAULT_NAMESPACE, Installation
 
 _WHERE: dict[Scope, str] = {
     "watched": "In every namespace that it looks after",
+    "picker": "In every namespace that it looks after, where it sets up endpoint pickers (`inferencePool`)",
     "cluster": "In the whole cluster, where it looks after all namespaces",
     "review": "Of the API server, about those who ask for metrics",
     "own": "In its own namespace",

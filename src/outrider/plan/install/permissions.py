@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 from outrider.api.labels import GROUP
 
-Scope = Literal["watched", "cluster", "review", "own"]
-"""Where a permission holds: in every namespace that the operator looks after; on cluster-scoped kinds; for asking the
-API server about callers of the metrics endpoint; in the operator's own namespace."""
+Scope = Literal["watched", "picker", "cluster", "review", "own"]
+"""Where a permission holds: in every namespace that the operator looks after; there, where it sets up endpoint pickers;
+on cluster-scoped kinds; for asking the API server about callers of the metrics endpoint; in its own namespace."""
 
 
 class Permission(NamedTuple):
@@ -29,6 +29,8 @@ CONFIG_MAP_NAME = "outrider-operator"
 _READ = ("list", "watch")
 _OWN = (*_READ, "create", "patch")
 """Server-side apply is `patch`, and `create` where there is no such object yet."""
+_OWNED = (*_OWN, "delete")
+_GRANTED = ("get", *_READ)
 
 PERMISSIONS: tuple[Permission, ...] = (
     Permission("watched", GROUP, "llmdeployments", _READ, "what people want"),
@@ -48,9 +50,28 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("watched", "", "services", _OWN, "its address"),
     Permission("watched", "policy", "poddisruptionbudgets", _OWN, "how much a drain may take"),
     Permission("watched", "gateway.networking.k8s.io", "httproutes", _OWN, "its way in, where a gateway is set"),
+    Permission("watched", "gateway.networking.k8s.io", "gateways", _READ, "the gateway's address, where one is set"),
+    Permission(
+        "watched",
+        "monitoring.coreos.com",
+        "servicemonitors",
+        _OWNED,
+        "scraping of its metrics, where the cluster has ServiceMonitors",
+    ),
     Permission("watched", "", "pods", _READ, "which replicas are up, and who holds GPUs"),
     Permission("watched", "", "pods/status", ("patch",), "the readiness gate: a replica has answered a real request"),
     Permission("watched", "events.k8s.io", "events", ("create", "patch"), "what happened, in words"),
+    Permission("picker", "inference.networking.k8s.io", "inferencepools", (*_OWNED, "get"), "the pods to choose among"),
+    Permission("picker", "", "serviceaccounts", _OWNED, "who an endpoint picker is"),
+    Permission("picker", "rbac.authorization.k8s.io", "roles", _OWNED, "what an endpoint picker may read"),
+    Permission("picker", "rbac.authorization.k8s.io", "rolebindings", _OWNED, "that it may"),
+    Permission("picker", "apps", "deployments", ("delete",), "endpoint pickers that are not wanted any more"),
+    Permission("picker", "", "services", ("delete",), "the same"),
+    Permission("picker", "", "pods", ("get",), "a role can only be given what its giver may do"),
+    Permission("picker", "llm-d.ai", "inferenceobjectives", _GRANTED, "the same"),
+    Permission("picker", "llm-d.ai", "inferencemodelrewrites", _GRANTED, "the same"),
+    Permission("picker", "inference.networking.x-k8s.io", "inferenceobjectives", _GRANTED, "the same"),
+    Permission("picker", "inference.networking.x-k8s.io", "inferencemodelrewrites", _GRANTED, "the same"),
     Permission("cluster", "", "nodes", _READ, "where GPUs are free"),
     Permission("review", "authentication.k8s.io", "tokenreviews", ("create",), "who asks for metrics"),
     Permission("review", "authorization.k8s.io", "subjectaccessreviews", ("create",), "whether they may"),

@@ -13,11 +13,22 @@ _API = f"{_RBAC}/v1"
 _PEOPLE_WRITE = ("llmdeployments", "versionpins")
 METRICS_READER = "outrider-metrics-reader"
 WATCHED_ROLE = f"{NAME}-watched"
+PICKER_ROLE = f"{NAME}-endpoint-pickers"
 
 
 def cluster_role(namespace: str) -> list[dict[str, Any]]:
     """For an operator that looks after the whole cluster."""
     return _granted(namespace, f"{namespace}:operator", "watched", "cluster")
+
+
+def picker_cluster_role(namespace: str) -> list[dict[str, Any]]:
+    """For an operator that sets up endpoint pickers anywhere in the cluster."""
+    return _granted(namespace, f"{namespace}:endpoint-pickers", "picker")
+
+
+def picker_role(namespace: str, watched: str) -> list[dict[str, Any]]:
+    """For an operator that sets up endpoint pickers in named namespaces: one of them."""
+    return _namespaced(namespace, watched, PICKER_ROLE, "picker")
 
 
 def review_role(namespace: str) -> list[dict[str, Any]]:
@@ -40,11 +51,15 @@ def operator_roles(settings: Installation, namespace: str) -> list[dict[str, Any
     made = []
     if not settings.watch_namespaces:
         made += cluster_role(namespace)
+        if settings.inference_pool:
+            made += picker_cluster_role(namespace)
     if settings.cluster_roles:
         made += review_role(namespace)
     made += own_role(namespace)
     for watched in settings.watch_namespaces:
         made += watched_role(namespace, watched)
+        if settings.inference_pool:
+            made += picker_role(namespace, watched)
     return made
 
 

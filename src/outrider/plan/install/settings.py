@@ -43,6 +43,9 @@ class Installation(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     """The namespaces to look after. Empty: all of them, with a ClusterRole. Named: a Role in each, and no more."""
     gateway: Annotated[str, Meta(pattern="^([^/]+/[^/]+)?$")] = ""
     """NAMESPACE/NAME of the Gateway that requests come in through. Empty: no HTTPRoutes are written."""
+    inference_pool: bool = False
+    """Whether the gateway can send requests to InferencePools: the operator may then set up endpoint pickers, and give
+    them accounts and roles of their own."""
     arguments: tuple[str, ...] = ()
     """More options of `outrider operator`, as they stand on its command line."""
     crds: bool = True
@@ -69,6 +72,8 @@ def check(settings: Installation) -> None:
     """Raise SettingsError for what the types do not rule out."""
     if not settings.cluster_roles and not settings.watch_namespaces:
         raise SettingsError("without cluster roles, name the namespaces to look after (watchNamespaces)")
+    if settings.inference_pool and not settings.gateway:
+        raise SettingsError("inferencePool says what the gateway can do: name it (gateway)")
     if not settings.cluster_roles and settings.service_monitor:
         raise SettingsError("without cluster roles there is no metrics endpoint for a ServiceMonitor to scrape")
     if len(set(settings.watch_namespaces)) != len(settings.watch_namespaces):

@@ -1,0 +1,1 @@
+"""ServiceMonitors, one for each namespace with LLMDeployments."""
