@@ -8,19 +8,19 @@ from outrider.kube.objects import (
     DEPLOYMENT,
     NAMESPACE,
     POD_DISRUPTION_BUDGET,
+    ROLE,
+    ROLE_BINDING,
     SERVICE,
+    SERVICE_ACCOUNT,
+    SERVICE_MONITOR,
 )
 
 CUSTOM_RESOURCE_DEFINITION = Kind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False, dict, ("crd",)
 )
-SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", True, dict, ("sa",))
-ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles", True, dict)
-ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", True, dict)
 CLUSTER_ROLE = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False, dict)
 CLUSTER_ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", False, dict)
 NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, dict, ("netpol",))
-SERVICE_MONITOR = Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", True, dict, ("smon",))
 
 OPERATOR_KINDS: tuple[Kind[Any], ...] = (
     SERVICE_MONITOR,

@@ -10,7 +10,8 @@ from outrider.cli.install.difference import Field, differences
 from outrider.cli.install.found import FIELD_OWNER, Found, instance_selector
 from outrider.cli.progress import Progress
 from outrider.kube.api import Api, ApiError, Conflict, Forbidden, Kind, NotFound, Object, Unavailable
-from outrider.kube.installed import CUSTOM_RESOURCE_DEFINITION, OPERATOR_KINDS, SERVICE_MONITOR, installed_kind
+from outrider.kube.installed import CUSTOM_RESOURCE_DEFINITION, OPERATOR_KINDS, installed_kind
+from outrider.kube.objects import SERVICE_MONITOR
 
 _FIELDS_SHOWN = 12
 _ESTABLISHED_SECONDS = 60.0
