@@ -98,7 +98,10 @@ def test_a_watch_asks_for_bookmarks_and_yields_typed_events() -> None:
         assert events[0].object.status.phase == "Running"
 
     first = line("ADDED", "a", 6, status={"phase": "Running"})
-    bookmark = b'{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"9"}}}\n'
+    bookmark = (
+        b'{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"9",'
+        b'"creationTimestamp":null},"spec":{"containers":null},"status":{}}}\n'  # as kube-apiserver 1.36 writes it
+    )
     server = talk(streams(first, bookmark + line("DELETED", "a", 10)), story)
     assert server.seen[0].path == "/api/v1/namespaces/ns/pods"
     assert server.seen[0].query == {

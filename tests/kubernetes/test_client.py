@@ -63,11 +63,15 @@ def test_long_lists_come_in_pages_and_are_whole(control_plane: RunningPlane) -> 
     talk(control_plane, story)
 
 
-def test_a_watch_from_long_ago_is_told_to_list_again(control_plane: RunningPlane) -> None:
+def test_a_quiet_watch_brings_a_bookmark(control_plane: RunningPlane) -> None:
     async def story(api: HttpApi) -> None:
-        with pytest.raises(Expired):
-            async for _ in api.watch(POD, resource_version="1", timeout=5):
-                pass
+        namespace = await make_namespace(api, "client-bookmarks")
+        listed = await api.list(POD, namespace)
+        events = [
+            event async for event in api.watch(POD, namespace, resource_version=listed.resource_version, timeout=6)
+        ]
+        assert {event.type for event in events} == {"BOOKMARK"}
+        assert int(events[-1].resource_version) >= int(listed.resource_version)
 
     talk(control_plane, story)
 
@@ -133,6 +137,9 @@ def test_an_informer_misses_nothing_while_the_api_server_is_killed(tmp_path: Pat
                 plane.kubectl("create", "configmap", f"new-{round_}", "-n", namespace)
                 await eventually(lambda key=f"{namespace}/new-{round_}": informer.get(key) is not None)  # type: ignore[misc]
             assert gone == ["goes"]
+            with pytest.raises(Expired):  # a server that has just started knows nothing of what was before
+                async for _ in api.watch(CONFIG_MAP, namespace, resource_version="1", timeout=5):
+                    pass
             assert informer.get(f"{namespace}/stays") is not None
             assert informer.last_error == ""
             informer.stop()

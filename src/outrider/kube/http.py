@@ -21,7 +21,7 @@ from outrider.kube.clock import Clock, SystemClock
 from outrider.kube.kubeconfig import ClusterConfig
 from outrider.kube.metrics import ClientMetrics
 from outrider.kube.objects import POD
-from outrider.kube.transport import ATTEMPTS, REQUEST_TIMEOUT, Guard, Transport
+from outrider.kube.transport import ATTEMPTS, SILENCE_SECONDS, Guard, Transport
 
 T = TypeVar("T")
 
@@ -156,7 +156,7 @@ class HttpApi:
         numbers = {"sinceSeconds": since_seconds, "tailLines": tail_lines}
         params |= {option: str(number) for option, number in numbers.items() if number is not None}
         path = wire.object_path(POD, namespace, name, "log")
-        silence = None if follow else REQUEST_TIMEOUT.read  # a program may well say nothing for hours
+        silence = None if follow else SILENCE_SECONDS  # a program may well say nothing for hours
         chunks = self._transport.stream(path, params, silence=silence)
         try:
             async for chunk in chunks:

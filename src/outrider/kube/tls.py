@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import httpx2
 import structlog
 
 from outrider.kube.clock import Clock
@@ -86,18 +85,18 @@ class ClientTls:
         config = self._config
         if config.server.startswith("http://"):
             # Loading the system's authorities takes longer than most requests; without TLS nobody reads them.
-            return httpx2.create_ssl_context(verify=False)
+            return _unchecked()
         has_authority = bool(config.certificate_authority or config.certificate_authority_data)
         if config.insecure_skip_tls_verify:
             if has_authority:
                 raise ValueError("a certificate authority and insecure-skip-tls-verify contradict each other: drop one")
-            context = httpx2.create_ssl_context(verify=False)
+            context = _unchecked()
         elif has_authority:
             # Not `ssl.create_default_context`: from Python 3.13 on it is stricter about the form of certificates than
             # Go is, and refuses authorities that clusters in use have.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         else:
-            context = httpx2.create_ssl_context()
+            context = ssl.create_default_context()
         self._load_into(context)
         return context
 
@@ -112,6 +111,13 @@ class ClientTls:
         if certificate:
             with certificate_file(certificate, key) as path:
                 context.load_cert_chain(path)
+
+
+def _unchecked() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _pem(data: str, path: Path | None) -> bytes:

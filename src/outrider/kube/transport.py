@@ -1,7 +1,4 @@
-"""Requests to one API server: connections, credentials, proxies, repetition, and what a failure means in words.
-
-Of the HTTP client only this module and those it is made of (`authentication`, `exec_plugin`, `tls`) know anything.
-"""
+"""Requests to one API server: connections, credentials, proxies, repetition, and what a failure means in words."""
 
 import asyncio
 import os
@@ -10,11 +7,14 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-import httpx2
+import aiohttp
 import msgspec
+from multidict import CIMultiDict
+from yarl import URL
 
 from outrider import __version__
 from outrider.kube import wire
@@ -31,29 +31,41 @@ ATTEMPTS = 4
 """How often a request is sent that the server asks to repeat later."""
 LONGEST_RETRY_AFTER = 30.0
 """Seconds. A server that asks for more is not waited for: the caller decides."""
-REQUEST_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 60.0
 """A server gives up on a request after 60 seconds by itself."""
-LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-"""No limit on connections, since each watch holds one; resting ones are closed before servers do so (90 s in Go)."""
+KEEPALIVE_SECONDS = 60.0
+"""Resting connections are closed before servers do so (after 90 s in Go)."""
 
 Guard = Callable[[], None]
 """Called as a write is about to leave; what it raises stops the write."""
 
 
-def _socket_options() -> list[tuple[int, int, int]]:
-    """Notice within half a minute that the other side is gone without a word, instead of after many minutes."""
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000)):
+_NOTICE_DEATH = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
+"""Notice within half a minute that the other side is gone without a word, instead of after many minutes."""
+
+
+def _make_socket(address: Any) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _NOTICE_DEATH:
         if hasattr(socket, name):  # Linux has all of them
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-    return options
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
+
+
+async def _last_look(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+    """Ask the guard once more: there is a connection, and the request's first byte is about to be written."""
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx()
 
 
 @dataclass
 class _Pool:
-    """An HTTP client, and how many requests are using it."""
+    """Connections that were opened with one identity, and how many requests are using them."""
 
-    client: httpx2.AsyncClient
+    session: aiohttp.ClientSession
     uses: int = 0
 
 
@@ -66,26 +78,28 @@ class Transport:
         self._metrics = metrics
         self._host = urlsplit(config.server).netloc
         self._authenticator = _authenticator(config, clock)
+        self._proxy = config.proxy_url or proxy_for(config.server, os.environ)
+        if self._proxy and urlsplit(self._proxy).scheme not in ("http", "https"):
+            scheme = urlsplit(self._proxy).scheme  # not all of it: there may be a password in it
+            raise KubeconfigError(f"{config.source}: {scheme} proxies are not supported: use an HTTP proxy")
         try:
             self._tls = ClientTls(config, clock)
-            self._pool = _Pool(self._open())
         except (OSError, ValueError, ssl.SSLError) as error:
             raise KubeconfigError(
                 f"{config.source}: cannot load the certificates of the cluster or user: {error}"
             ) from error
-        except ImportError as error:
-            raise KubeconfigError(
-                f"{config.source}: {config.proxy_url} is a SOCKS proxy, which needs one more package: "
-                'pip install "httpx2[socks]"'
-            ) from error
+        self._pool: _Pool | None = None
+        self._closed = False
         self._retired: list[_Pool] = []
         self._closing: set[asyncio.Future[None]] = set()
         self._presented: Credential | None = None
 
     async def close(self) -> None:
         """Close all connections; streams that are open end."""
+        self._closed = True
         for pool in (self._pool, *self._retired):
-            await pool.client.aclose()
+            if pool is not None:
+                await pool.session.close()
         await asyncio.gather(*self._closing)
 
     async def send(
@@ -108,15 +122,15 @@ class Transport:
             attempts -= 1
             try:
                 async with self._answer(method, path, params, headers, content, guard=guard) as response:
-                    answer = await response.aread()
-            except httpx2.RemoteProtocolError as error:
+                    answer = await response.read()
+            except aiohttp.ServerDisconnectedError as error:
                 # Most often a connection that the server closed just as it was used again.
                 if repeatable and attempts > 0:
                     continue
                 raise self._unreachable(error) from error
-            except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+            except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError, too
                 raise self._unreachable(error) from error
-            if response.is_success:
+            if response.ok:
                 return answer
             refusal = self._refusal(response, answer)
             delay = _repeat_after(refusal, repeatable=repeatable)
@@ -131,14 +145,13 @@ class Transport:
 
         `silence` is the longest pause between chunks, in seconds; None for no limit.
         """
-        timeout = httpx2.Timeout(REQUEST_TIMEOUT.connect, read=silence)
         try:
-            async with self._answer("GET", path, params, {}, None, timeout=timeout) as response:
-                if not response.is_success:
-                    raise self._refusal(response, await response.aread())
-                async for chunk in response.aiter_bytes():
+            async with self._answer("GET", path, params, {}, None, silence=silence) as response:
+                if not response.ok:
+                    raise self._refusal(response, await response.read())
+                async for chunk in response.content.iter_any():
                     yield chunk
-        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
     # One request
@@ -153,21 +166,22 @@ class Transport:
         content: bytes | None,
         *,
         guard: Guard | None = None,
-        timeout: httpx2.Timeout = REQUEST_TIMEOUT,
-    ) -> AsyncIterator[httpx2.Response]:
+        silence: float | None = SILENCE_SECONDS,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The head of an answer, whatever it says. A credential that is refused is replaced, once another is there."""
         credential = await self._authenticator.get()
         while True:
             self._present(credential)
             own = {"Authorization": credential.authorization} if credential.authorization else {}
-            with self._use() as client:
-                request = client.build_request(
-                    method, path, params=params, headers={**headers, **own}, content=content, timeout=timeout,
-                    extensions=self._extensions(guard),
+            with self._use() as session:
+                if guard is not None:
+                    guard()
+                response = await self._counted(
+                    session, method, self._url(path, params), headers={**headers, **own}, data=content, guard=guard,
+                    silence=silence,
                 )  # fmt: skip
-                response = await self._counted(client, request)
                 try:
-                    if response.status_code != 401:
+                    if response.status != 401:
                         yield response
                         return
                     other = await self._authenticator.get(instead_of=credential)
@@ -176,33 +190,42 @@ class Transport:
                         return
                     credential = other
                 finally:
-                    await response.aclose()
+                    response.close()  # which keeps the connection if all was read
 
-    async def _counted(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+    async def _counted(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        guard: Guard | None,
+        silence: float | None,
+    ) -> aiohttp.ClientResponse:
         started = self._clock.monotonic()
         code = "<error>"
         try:
-            response = await client.send(request, stream=True)
-            code = str(response.status_code)
+            response = await session.request(
+                method,
+                url,
+                headers=headers,
+                data=data,
+                proxy=self._proxy or None,
+                allow_redirects=False,
+                server_hostname=self.config.tls_server_name or None,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence),
+                trace_request_ctx=guard,
+            )
+            code = str(response.status)
         finally:
             if self._metrics is not None:
-                self._metrics.answered(request.method, self._host, code, self._clock.monotonic() - started)
+                self._metrics.answered(method, self._host, code, self._clock.monotonic() - started)
         return response
 
-    def _extensions(self, guard: Guard | None) -> dict[str, Any]:
-        extensions: dict[str, Any] = {}
-        if self.config.tls_server_name:
-            extensions["sni_hostname"] = self.config.tls_server_name
-        if guard is not None:
-
-            async def last_look(event: str, _info: Mapping[str, Any]) -> None:
-                # After waiting for a connection, and just before the first byte is written.
-                if event == "http11.send_request_headers.started":
-                    guard()
-
-            guard()
-            extensions["trace"] = last_look
-        return extensions
+    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
+        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
+        return URL(f"{self.config.server}{path}{query}", encoded=True)
 
     # Connections
 
@@ -216,40 +239,44 @@ class Transport:
             self._tls.present(credential.certificate.encode(), credential.key.encode())
             renewed = True
         first, self._presented = self._presented is None, credential
-        if not renewed or (first and not self._pool.uses):
+        if not renewed or self._pool is None or (first and not self._pool.uses):
             return
         self._retired.append(self._pool)
-        self._pool = _Pool(self._open())
+        self._pool = None
 
     @contextmanager
-    def _use(self) -> Iterator[httpx2.AsyncClient]:
+    def _use(self) -> Iterator[aiohttp.ClientSession]:
         """Count a request on its pool as long as it lasts; a retired pool closes after its last one."""
-        pool = self._pool
+        if self._closed:
+            raise Unavailable(f"the connection to {self.config.server} has been closed")
+        pool = self._pool = self._pool or _Pool(self._open())
         pool.uses += 1
         try:
-            yield pool.client
+            yield pool.session
         finally:
             pool.uses -= 1
             for retired in [one for one in self._retired if not one.uses]:
                 self._retired.remove(retired)
-                self._closing.add(task := asyncio.ensure_future(retired.client.aclose()))
+                self._closing.add(task := asyncio.ensure_future(retired.session.close()))
                 task.add_done_callback(self._closing.discard)
 
-    def _open(self) -> httpx2.AsyncClient:
-        config = self.config
-        proxy = config.proxy_url or proxy_for(config.server, os.environ) or None
-        transport = httpx2.AsyncHTTPTransport(
-            verify=self._tls.context, trust_env=False, limits=LIMITS, proxy=proxy, socket_options=_socket_options()
+    def _open(self) -> aiohttp.ClientSession:
+        # No limit on connections, since each watch holds one.
+        connector = aiohttp.TCPConnector(
+            ssl=self._tls.context, limit=0, keepalive_timeout=KEEPALIVE_SECONDS, socket_factory=_make_socket
         )
-        headers = [("User-Agent", f"outrider/{__version__}"), ("Accept", "application/json"), *config.impersonation]
-        return httpx2.AsyncClient(
-            base_url=config.server, transport=transport, trust_env=False, timeout=REQUEST_TIMEOUT, headers=headers
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_headers_sent.append(_last_look)
+        headers = CIMultiDict([("User-Agent", f"outrider/{__version__}"), ("Accept", "application/json")])
+        headers.extend(self.config.impersonation)
+        return aiohttp.ClientSession(
+            connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracing]
         )
 
     # Failures
 
-    def _refusal(self, response: httpx2.Response, content: bytes) -> ApiError:
-        error = wire.decode_error(response.status_code, content, response.headers.get("Retry-After"))
+    def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> ApiError:
+        error = wire.decode_error(response.status, content, response.headers.get("Retry-After"))
         if isinstance(error, Unauthorized):
             error.message = f"{self.config.server} refused the credentials of {self.config.source}: {error.message}"
             error.args = (error.message,)
@@ -260,7 +287,7 @@ class Transport:
         local = is_loopback(urlsplit(self.config.server).hostname or "")
         hint = "is it running? `outrider up` starts a local world" if local else "check the network, VPN and proxy"
         cause = str(error) or type(error).__name__
-        if isinstance(error, httpx2.TimeoutException):
+        if isinstance(error, TimeoutError):
             cause = f"no answer in time ({type(error).__name__})"
         if "CERTIFICATE" in cause.upper():
             hint = "check certificate-authority and tls-server-name of the cluster"

@@ -150,7 +150,11 @@ def decode_event(kind: Kind[T], line: bytes) -> WatchEvent[T]:
         raise Unavailable(f"the watch of {kind.plural} broke: it brought what is no event: {error}") from error
     if event.type == "ERROR":
         raise error_from_status(_decoder(dict).decode(event.object))
-    return WatchEvent(cast("EventType", event.type), decode(kind, event.object), version)
+    content: bytes | msgspec.Raw = event.object
+    if event.type == "BOOKMARK":
+        # Nothing else in it means anything, and servers write what no real object has: a Pod whose containers are null.
+        content = msgspec.json.encode({"metadata": {"resourceVersion": version}})
+    return WatchEvent(cast("EventType", event.type), decode(kind, content), version)
 
 
 def decode_error(code: int, content: bytes, retry_after: str | None) -> ApiError:
