@@ -77,6 +77,8 @@ def _with_state(snapshot: Snapshot, revision: ModelRevision, status: ModelRevisi
         return msgspec.structs.replace(
             status, state="Verified", reason="Baked", message="Served for the whole bake time."
         )
+    if status == ModelRevisionStatus():
+        return status  # A new one is a Candidate by its type's default: that need not be written.
     if status.first_served_time is not None:
         return msgspec.structs.replace(
             status, state="Serving", reason="Served", message="Was fully rolled out and answered a real request."

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from outrider.api.catalog import gpu_price
 from outrider.api.llmdeployment import NONE, UNKNOWN, HistoryEntry, LLMDeploymentStatus, Phase, RollbackStatus
 from outrider.api.meta import Condition, find_condition, merge_conditions
+from outrider.api.modelrevision import ModelRevisionStatus
 from outrider.plan.deployment import gateway
 from outrider.plan.deployment.conditions import all_conditions
 from outrider.plan.deployment.effective import previous_stable
@@ -166,9 +167,15 @@ def rollback(facts: Facts) -> RollbackStatus:
 
 
 def history(facts: Facts) -> tuple[HistoryEntry, ...]:
-    """The newest releases, newest first."""
+    """The newest releases, newest first. The one that this plan begins is there too, or it would take another write."""
     newest = sorted(facts.snapshot.revisions, key=lambda one: one.spec.sequence, reverse=True)
-    return tuple(
+    target, limit = facts.effective.target, facts.snapshot.config.history_limit
+    begun = (
+        (HistoryEntry(target.sequence, target.hash, target.version, ModelRevisionStatus().state),)
+        if target is not None and facts.effective.is_new
+        else ()
+    )
+    known = tuple(
         HistoryEntry(
             sequence=one.spec.sequence,
             revision=one.spec.hash,
@@ -176,5 +183,6 @@ def history(facts: Facts) -> tuple[HistoryEntry, ...]:
             state=facts.states[one.spec.hash].state,
             first_served_time=facts.states[one.spec.hash].first_served_time,
         )
-        for one in newest[: facts.snapshot.config.history_limit]
+        for one in newest[:limit]
     )
+    return (*begun, *known)[:limit]
