@@ -44,6 +44,7 @@ test: lint
 	@$(PYTHON) tools/kubernetes/build.py --if-possible
 	@$(PYTHON) tools/helm/build.py --if-possible
 	@$(BIN)/python tools/kubectl/fetch.py --if-possible
+	@$(PYTHON) tools/traefik/install.py --if-possible
 	$(BIN)/pytest -q -n 2 -m 'not e2e and not kubernetes'
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'kubernetes and not e2e'
 	$(BIN)/pytest -q -n 2 --dist loadfile -m e2e

@@ -1,14 +1,11 @@
 """Releases and rollbacks under the traffic of the official client and of a raw one."""
 
 import asyncio
-import threading
 from pathlib import Path
-from typing import Self
 
 import aiohttp
 import pytest
-from client_traffic import raw_traffic
-from openai import OpenAI
+from client_traffic import OpenAiTraffic, raw_traffic
 from story_world import ROOT, LocalWorld, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -29,56 +26,10 @@ def version(text: str) -> str:
     return MANIFEST.replace("v1.2.0", text)
 
 
-class OpenAiTraffic:
-    """Ten requests a second from the official client without retries, every second one streamed."""
-
-    def __init__(self, url: str) -> None:
-        self.client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
-        self.sent = 0
-        self.failures: list[str] = []
-        self._stop = threading.Event()
-        self._workers = [threading.Thread(target=self._work, args=(number,)) for number in range(4)]
-
-    def _work(self, number: int) -> None:
-        while not self._stop.wait(0.4):
-            self.sent += 1
-            try:
-                if number % 2:
-                    self._stream()
-                else:
-                    answer = self.client.chat.completions.create(
-                        model=MODEL, messages=[{"role": "user", "content": "hi"}], max_tokens=12
-                    )
-                    assert answer.choices[0].message.content
-            except Exception as error:  # noqa: BLE001 - whatever the user's code would have seen
-                self.failures.append(repr(error))
-
-    def _stream(self) -> None:
-        finish = None
-        stream = self.client.chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": "hi"}], max_tokens=12, stream=True
-        )
-        for event in stream:
-            if event.choices:
-                finish = event.choices[0].finish_reason or finish
-        assert finish in ("stop", "length"), "the stream broke off"
-
-    def __enter__(self) -> Self:
-        for worker in self._workers:
-            worker.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for worker in self._workers:
-            worker.join()
-        self.client.close()
-
-
 def test_release_and_rollback_lose_no_request_and_break_no_stream(running: LocalWorld) -> None:
     running.outrider("apply", "--filename", "-", "--wait", stdin=MANIFEST)
     url = running.get(NAME)["status"]["url"]
-    with OpenAiTraffic(url) as official, raw_traffic(url, MODEL) as tally:
+    with OpenAiTraffic(url, MODEL) as official, raw_traffic(url, MODEL) as tally:
         wait_for(lambda: tally.requests > 40, "traffic")
         running.outrider("apply", "--filename", "-", "--wait", stdin=version("v1.3.0"))
         after_release = tally.requests

@@ -139,9 +139,11 @@ class LocalWorld:
 @contextmanager
 def ended(world: LocalWorld) -> Iterator[None]:
     """End the world afterwards, in whatever state it is: a process that is left is a failure."""
-    yield
-    world.outrider("down", "--timeout", "90s", code=None)
-    wait_for(lambda: not world.processes(), f"no process left, but there are {world.processes()}", deadline=20)
+    try:
+        yield
+    finally:
+        world.outrider("down", "--timeout", "90s", code=None)
+        wait_for(lambda: not world.processes(), f"no process left, but there are {world.processes()}", deadline=20)
 
 
 def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:

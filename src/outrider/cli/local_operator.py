@@ -11,8 +11,13 @@ _DRAIN_SECONDS = 2
 """The local gateway learns of a terminating pod within milliseconds; two seconds are ample."""
 
 
-def local_config(gateway_url: str) -> OperatorConfig:
-    """The operator's settings in a local world: routes go to its gateway, and URLs lead there."""
+def local_config(gateway_url: str, gateway: GatewayConfig | None = None) -> OperatorConfig:
+    """The operator's settings in a local world: routes go to its gateway, and URLs lead there.
+
+    With another `gateway` of the cluster they go to that one, and pods drain for as long as gateways in general need.
+    """
+    if gateway is not None:
+        return OperatorConfig(gateway=gateway, probe_interval=_PROBE_SECONDS)
     return OperatorConfig(
         gateway=GatewayConfig(name=GATEWAY_NAME, namespace=SYSTEM_NAMESPACE, base_url=gateway_url),
         probe_interval=_PROBE_SECONDS,
@@ -20,8 +25,8 @@ def local_config(gateway_url: str) -> OperatorConfig:
     )
 
 
-async def local_operator(api: Api, gateway_url: str) -> None:
+async def local_operator(api: Api, gateway_url: str, *, gateway: GatewayConfig | None = None) -> None:
     """Run the operator against the local world until cancelled."""
-    config = local_config(gateway_url)
+    config = local_config(gateway_url, gateway)
     await publish(api, config.for_plans(), SYSTEM_NAMESPACE)
     await Operator(api, SystemClock(), config).run()

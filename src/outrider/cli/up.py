@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -29,6 +30,8 @@ def up(
     world: str = DEFAULT_WORLD,
     gateway_port: int | None = None,
     api_port: int | None = None,
+    gateway: str = "",
+    base_url: str = "",
 ) -> int:
     """Run a local world: a small cluster whose pods are local processes, the operator, and an HTTP gateway.
 
@@ -55,29 +58,38 @@ def up(
         Port of the HTTP gateway. Default: 8080 if it is free, else any.
     api_port
         Port of the Kubernetes-style API. Default: 7070 (with --kubernetes 6443) if it is free, else any.
+    gateway
+        NAMESPACE/NAME of another Gateway of the cluster (--kubernetes) that routes are written for: one whose
+        implementation, such as Traefik, runs in the world. Default: the world's own.
+    base_url
+        Where that Gateway is reached: `status.url` of an LLMDeployment begins with it.
     """
     nodes = (2 if engine == "simulator" else 1) if nodes is None else nodes
     _check(nodes, gpus_per_node, engine)
     _check_ports(gateway_port, api_port)
+    _check_gateway(gateway, base_url, kubernetes=kubernetes)
     folder = world_folder(world)
     if fresh:
         remove_state(folder)
     if detach:
-        return _detached(folder, nodes, gpus_per_node, engine, gateway_port, api_port, kubernetes=kubernetes)
+        options = [*_gateway_options(gateway, base_url), *(["--kubernetes"] if kubernetes else [])]
+        return _detached(folder, nodes, gpus_per_node, engine, gateway_port, api_port, options)
     from outrider.local.settings import WorldSettings
 
     settings = WorldSettings(
         nodes=nodes, gpus_per_node=gpus_per_node, engine=engine, gateway_port=gateway_port, api_port=api_port
     )
-    return _in_foreground(folder, settings, kubernetes=kubernetes)
+    if kubernetes:
+        return _in_foreground(folder, lambda: _run_on_kubernetes(folder, settings, gateway, base_url))
+    return _in_foreground(folder, lambda: _run_on_store(folder, settings))
 
 
-def _in_foreground(folder: WorldFolder, settings: "WorldSettings", *, kubernetes: bool) -> int:
+def _in_foreground(folder: WorldFolder, run: "Callable[[], int]") -> int:
     from outrider.local.parts import PortTaken
     from outrider.local.store import StoreError
 
     try:
-        return _run_on_kubernetes(folder, settings) if kubernetes else _run_on_store(folder, settings)
+        return run()
     except WorldInUse as error:
         raise CliError(
             str(error), exit_code=Exit.CONFLICT, hints=(f"end it:  outrider down{world_flag(folder.name)}",)
@@ -94,6 +106,19 @@ def _check_ports(gateway_port: int | None, api_port: int | None) -> None:
     for option, port in (("--gateway-port", gateway_port), ("--api-port", api_port)):
         if port is not None and not 0 <= port <= 65535:
             raise CliError(f"{option} {port}: choose 1 to 65535, or 0 for any that is free", exit_code=Exit.USAGE)
+
+
+def _check_gateway(gateway: str, base_url: str, *, kubernetes: bool) -> None:
+    if gateway and not kubernetes:
+        raise CliError(f"--gateway {gateway}: other Gateways need --kubernetes", exit_code=Exit.USAGE)
+    if gateway and not all(part and "/" not in part for part in gateway.split("/", 1)):
+        raise CliError(f"--gateway {gateway}: must be NAMESPACE/NAME or NAME", exit_code=Exit.USAGE)
+    if base_url and not gateway:
+        raise CliError("--base-url is the address of a Gateway: name it with --gateway", exit_code=Exit.USAGE)
+
+
+def _gateway_options(gateway: str, base_url: str) -> list[str]:
+    return [*(["--gateway", gateway] if gateway else []), *(["--base-url", base_url] if base_url else [])]
 
 
 def _check(nodes: int, gpus_per_node: int, engine: str) -> None:
@@ -117,15 +142,19 @@ def _run_on_store(folder: WorldFolder, settings: "WorldSettings") -> int:
     return asyncio.run(_run(folder, world.run))
 
 
-def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings") -> int:
+def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings", gateway: str, base_url: str) -> int:
     from outrider.cli.local_operator import local_operator
+    from outrider.controllers.config import GatewayConfig
     from outrider.local.controlplane.namespace import NamespaceUnavailable
     from outrider.local.controlplane.plane import ControlPlaneFailed
     from outrider.local.controlplane.programs import ProgramsMissing, find_programs
     from outrider.local.kubernetes_world import KubernetesWorld
 
+    namespace, _, name = gateway.rpartition("/")
+    other = GatewayConfig(name=name, namespace=namespace, base_url=base_url.rstrip("/")) if gateway else None
     try:
-        world = KubernetesWorld(folder, settings, find_programs(), companions=(local_operator,))
+        operator = partial(local_operator, gateway=other)
+        world = KubernetesWorld(folder, settings, find_programs(), companions=(operator,))
         with world.entered():
             return asyncio.run(_run(folder, world.run))
     except (ProgramsMissing, NamespaceUnavailable) as error:
@@ -178,13 +207,11 @@ def _detached(
     engine: str,
     gateway_port: int | None,
     api_port: int | None,
-    *,
-    kubernetes: bool,
+    more: list[str],
 ) -> int:
     options = ["--nodes", str(nodes), "--gpus-per-node", str(gpus_per_node), "--engine", engine]
     options += ["--gateway-port", str(gateway_port)] if gateway_port is not None else []
     options += ["--api-port", str(api_port)] if api_port is not None else []
-    options += ["--kubernetes"] if kubernetes else []
-    info, elapsed = start_detached(folder, options)
+    info, elapsed = start_detached(folder, [*options, *more])
     print_banner(info, elapsed, detached=True)
     return Exit.OK

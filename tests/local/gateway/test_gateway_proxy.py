@@ -376,6 +376,7 @@ def test_when_no_pod_takes_the_connection_the_answer_says_so_and_when_to_try_aga
             assert (response.status, response.headers["retry-after"]) == (503, "1")
             assert "None of 2 pods took the connection" in (await response.json())["error"]["message"]
         assert world.sample("requests_total", code="503", deployment="chat") == 1
+        assert world.sample("connection_failures_total") == 2, "which no pod can know"
 
     in_world(story)
 

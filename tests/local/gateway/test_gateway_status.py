@@ -71,15 +71,15 @@ def test_routes_are_accepted_counted_and_served_and_others_are_left_alone() -> N
             await until(api, "ours", {"Accepted": "Accepted", "ResolvedRefs": "ResolvedRefs"})
             assert "status" not in await api.get(HTTP_ROUTE.into(dict), "theirs", "production")
             assert [each["name"] for each in gateway.table.describe()] == ["production/chat", "production/ours"]
-            view = await api.get(GATEWAY, "outrider", "outrider-system")
+            view = await api.get(GATEWAY.into(dict), "outrider", "outrider-system")
             assert view["status"]["addresses"] == [{"type": "IPAddress", "value": "127.0.0.1"}]
             assert {each["type"]: each["status"] for each in view["status"]["conditions"]} == {
                 "Accepted": "True",
                 "Programmed": "True",
             }
             while view["status"]["listeners"][0]["attachedRoutes"] != 1:
-                view = await api.get(GATEWAY, "outrider", "outrider-system")
-            accepted = (await api.get(GATEWAY_CLASS, "outrider-local"))["status"]["conditions"]
+                view = await api.get(GATEWAY.into(dict), "outrider", "outrider-system")
+            accepted = (await api.get(GATEWAY_CLASS.into(dict), "outrider-local"))["status"]["conditions"]
             assert [each["type"] for each in accepted] == ["Accepted"]
 
     asyncio.run(main())
@@ -109,9 +109,9 @@ def test_nothing_is_written_while_nothing_changes() -> None:
             await api.patch(NAMESPACE, "production", {"metadata": {"labels": {"team": "search"}}})
             await api.create(HTTP_ROUTE, route("last"))
             await until(api, "last", {"Accepted": "Accepted", "ResolvedRefs": "BackendNotFound"})
-            view = await api.get(GATEWAY, "outrider", "outrider-system")
+            view = await api.get(GATEWAY.into(dict), "outrider", "outrider-system")
             while view["status"]["listeners"][0]["attachedRoutes"] != 2:
-                view = await api.get(GATEWAY, "outrider", "outrider-system")
+                view = await api.get(GATEWAY.into(dict), "outrider", "outrider-system")
             after = (await api.list(HTTP_ROUTE)).resource_version
             # The label, the new route, its status, and the Gateway's count: nothing was said again.
             assert int(after) - int(before) == 4

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -70,12 +71,20 @@ class Traffic:
     """Requests at a steady rate, half of them streamed. An open loop: slow answers do not thin it."""
 
     def __init__(
-        self, url: str, model: str, *, per_second: float = 20.0, max_tokens: int = 16, timeout: float = 60.0
+        self,
+        url: str,
+        model: str,
+        *,
+        per_second: float = 20.0,
+        max_tokens: int = 16,
+        timeout: float = 60.0,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._model = model
         self._interval = 1.0 / per_second
         self._max_tokens = max_tokens
+        self._headers = dict(headers or {})
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._began = time.monotonic()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -120,7 +129,7 @@ class Traffic:
         }
         failure = ""
         try:
-            async with session.post(f"{self._url}/v1/chat/completions", json=body) as response:
+            async with session.post(f"{self._url}/v1/chat/completions", json=body, headers=self._headers) as response:
                 if response.status != 200:
                     failure = f"HTTP {response.status}"
                 elif streamed:

@@ -36,6 +36,7 @@ class Series:
             self._duration = metrics.duration.labels(*labels)
             self._first_chunk = metrics.first_chunk.labels(*labels)
             self._broken = metrics.broken_streams.labels(*labels)
+            self._not_sent = metrics.connection_failures.labels(*labels)
 
     def begin(self) -> None:
         if not self._probe:
@@ -59,6 +60,11 @@ class Series:
         if not self._probe:
             self._first_chunk.observe(seconds)
 
+    def not_sent(self) -> None:
+        """A pod took no connection: the request goes elsewhere, or is refused."""
+        if not self._probe:
+            self._not_sent.inc()
+
     def broken(self) -> None:
         """An answer that had begun was cut off by the pod."""
         if not self._probe:
@@ -76,6 +82,12 @@ class GatewayMetrics:
         self.broken_streams = Counter(
             "outrider_gateway_broken_streams",
             "Answers that had begun and were cut off by the pod.",
+            _LABELS,
+            registry=self.registry,
+        )
+        self.connection_failures = Counter(
+            "outrider_gateway_connection_failures",
+            "Attempts to send a request to a pod that took no connection; the request went elsewhere, or got 503.",
             _LABELS,
             registry=self.registry,
         )

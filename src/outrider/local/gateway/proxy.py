@@ -109,7 +109,8 @@ class Proxy:
                 self._resting[endpoint] = self._clock.monotonic() + REST_SECONDS
                 why = f"none of {len(tried)} pods took the connection, the last one: {failure}"
         answer = not_ready(why or self._table.why_none(exchange.rule))
-        identity = self._table.identity(exchange.rule, None)
+        # Where pods were tried it is their revision that failed, though none of them ever saw the request.
+        identity = self._table.identity(exchange.rule, tried[-1] if tried else None)
         return self._refuse(answer, identity, exchange.id, exchange.began, probe=exchange.probe)
 
     def _choose(self, rule: Rule, tried: list[Endpoint]) -> Endpoint | None:
@@ -134,6 +135,7 @@ class Proxy:
                 code = await self._relay(exchange, answer, response, series)
         except NotSentError:
             code = None
+            series.not_sent()
             raise
         except NoAnswerError as failure:
             log.info("no answer from a pod", url=endpoint.base_url, request=exchange.id, error=str(failure))
