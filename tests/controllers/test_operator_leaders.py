@@ -49,7 +49,9 @@ def _check(world: OperatorWorld, team: Team, second: Member | None) -> None:
     assert {version: one.spec.sequence for version, one in world.revisions().items()} == {"v1.0.0": 1, "v1.1.0": 2}
     assert len(world.pods()) == 1
     (workload,) = world.all(DEPLOYMENT)
-    assert workload["metadata"]["generation"] == 2, "one release is one change of the workload"
+    # A generation for each change by the operator, and one for the number that the Deployment controller notes then.
+    numbered = workload["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+    assert (numbered, workload["metadata"]["generation"]) == ("2", 4), "one release is one change of the workload"
     assert team.turns() in (["first"], ["first", "second"]), team.writes
     created = [write.what for write in team.writes if write.what == "create ModelRevision"]
     assert len(created) == 2
