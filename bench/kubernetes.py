@@ -244,8 +244,8 @@ async def until_quiet(audit: AuditLog, least: float) -> None:
     while time.monotonic() < deadline:
         await asyncio.sleep(0.5)
         audit.update()
-        last = max([least, *(each[1] for each in audit.requests if each[2] != "watch" and each[3] != "leases")])
-        if time.time() - last > QUIET_SECONDS:
+        done = [each[1] for each in audit.requests if each[2] != "watch" and each[3] != "leases"]
+        if done and time.time() - max(least, *done) > QUIET_SECONDS:
             return
     raise TimeoutError(f"the operator is not quiet after {PATIENCE_SECONDS:.0f} s")
 
