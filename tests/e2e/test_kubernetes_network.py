@@ -1,5 +1,6 @@
 """Services and names within the network of the world that runs on a real control plane."""
 
+import json
 import os
 import signal
 import subprocess
@@ -66,3 +67,15 @@ def test_names_and_cluster_addresses_serve_pods_and_outlive_a_crash(kubernetes: 
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the killed process is gone")
     kubernetes.up()
     health_check(kubernetes, WITHOUT_BODY, "after-the-crash", "Complete")
+
+
+def test_the_guides_health_check_as_printed_runs_and_fails_by_its_own_comparison(kubernetes: LocalWorld) -> None:
+    kubernetes.outrider("apply", "--filename", str(ROOT / "examples" / "llama-3.1-8b.yaml"), "--wait")
+    once = HEALTH_CHECK.replace("restartPolicy: OnFailure", "restartPolicy: Never").replace(
+        "  jobTemplate:\n    spec:\n", "  jobTemplate:\n    spec:\n      backoffLimit: 0\n"
+    )
+    health_check(kubernetes, once, "as-printed", "Failed")
+    said = kubernetes.outrider("kubectl", "logs", "job/as-printed", "--namespace", "production").out
+    answer = said.removeprefix("Model health check failed: ").rstrip()
+    assert answer.endswith("}200"), "the whole answer, and the code after it"
+    assert json.loads(answer.removesuffix("200"))["object"] == "text_completion"
