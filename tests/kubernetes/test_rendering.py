@@ -256,8 +256,7 @@ def test_metrics_are_scraped_as_soon_as_the_cluster_can_and_no_longer_than_wante
             await there(api, DEPLOYMENT, "two", namespace)
             assert running.caches.discovery.has(SERVICE_MONITOR) is False
             plane.kubectl("apply", "--server-side", "-f", str(definition))
-            plane.kubectl("wait", "--for=condition=Established", "crd", "servicemonitors.monitoring.coreos.com")
-            await running.caches.discovery.look()
+            await until(lambda: _sees_monitors(running), "the new kind is noticed")
             monitor = await there(api, SERVICE_MONITOR, MONITOR, namespace)
             assert monitor["metadata"]["labels"]["release"] == "stack"
             printed = outrider(plane, "plan", "one", "--namespace", namespace, "--output", "yaml")
@@ -273,6 +272,11 @@ def test_metrics_are_scraped_as_soon_as_the_cluster_can_and_no_longer_than_wante
             await until(lambda: _gone(api, SERVICE_MONITOR, MONITOR, namespace), "nobody is left to be scraped")
 
     asyncio.run(story())
+
+
+async def _sees_monitors(running: Operator) -> bool:
+    await running.caches.discovery.look()
+    return running.caches.discovery.has(SERVICE_MONITOR) is True
 
 
 async def _interval(api: Api, namespace: str, expected: str) -> bool:
