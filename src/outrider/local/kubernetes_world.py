@@ -14,7 +14,7 @@ from socket import create_server, socket
 
 import structlog
 
-from outrider.kube.api import Api
+from outrider.kube.api import Api, ApiError, TooManyRequests
 from outrider.kube.clock import Clock, SystemClock
 from outrider.kube.files import write_private
 from outrider.kube.http import HttpApi
@@ -49,6 +49,7 @@ from outrider.local.settings import GATEWAY_PORT, SYSTEM_NAMESPACE, Companion, R
 log = structlog.get_logger(__name__)
 
 KUBELET_PORT = 10250
+FURNISHING_SECONDS = 60.0
 NETWORKS = (POD_NETWORK, SERVICE_NETWORK, NODE_NETWORK)
 
 
@@ -136,7 +137,7 @@ class KubernetesWorld:
             await group.wait_for(plane.ready.wait())
             await stack.enter_async_context(relayed(listeners.api, "127.0.0.1", plane.settings.ports.api))
             await stack.enter_async_context(proxied(listeners.proxy, self._folder.token()))
-            await self._furnish(api)
+            await group.wait_for(self._until_furnished(api))
             self._mark("definitions")
             await self._serve_services(proxy, group)
             self._mark("services")
@@ -165,6 +166,20 @@ class KubernetesWorld:
 
     def _mark(self, what: str) -> None:
         self._seconds[what] = self._clock.monotonic() - self._started
+
+    async def _until_furnished(self, api: Api) -> None:
+        """A slow machine's API server, only just started, may take too long to answer: then it is asked once more."""
+        deadline = self._clock.monotonic() + FURNISHING_SECONDS
+        while True:
+            try:
+                await self._furnish(api)
+            except (ApiError, ExceptionGroup) as error:
+                if not _passes(error) or self._clock.monotonic() > deadline:
+                    raise
+                log.warning("the API server is not up to it yet", error=str(error))
+                await self._clock.sleep(1.0)
+            else:
+                return
 
     async def _furnish(self, api: Api) -> None:
         await define(api, self._clock, [*own_definitions(), *definitions_in(self._programs.gateway_api)])
@@ -217,3 +232,10 @@ class KubernetesWorld:
         )
         folder.write_info(info)
         return info
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it says that the server was too slow or too busy, and nothing else."""
+    if isinstance(error, ExceptionGroup):
+        return all(_passes(each) for each in error.exceptions)
+    return isinstance(error, ApiError) and (error.status >= 500 or isinstance(error, TooManyRequests))
