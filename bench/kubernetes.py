@@ -92,7 +92,7 @@ class AuditLog:
         for line in lines:
             event = json.loads(line)
             about = event.get("objectRef") or {}
-            if event["user"]["username"] != USER or event["stage"] == "ResponseStarted":
+            if event["user"].get("username") != USER or event["stage"] == "ResponseStarted":
                 continue
             resource_name = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
             times = (_epoch(event["requestReceivedTimestamp"]), _epoch(event["stageTimestamp"]))

@@ -47,7 +47,7 @@ class Log:
     def _events(self) -> Iterator[tuple[str, str]]:
         for event in self._plane.audit()[self._since :]:
             about = event.get("objectRef") or {}
-            if event["user"]["username"] == USER and event["stage"] == "ResponseComplete" and about:
+            if event["user"].get("username") == USER and event["stage"] == "ResponseComplete" and about:
                 yield event["verb"], "/".join(filter(None, (about["resource"], about.get("subresource"))))
 
     def begin(self) -> None:

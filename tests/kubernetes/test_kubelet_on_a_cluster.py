@@ -28,7 +28,7 @@ def refused(plane: RunningPlane, user: str) -> list[str]:
     return [
         f"{event['verb']} {event['requestURI']}"
         for event in plane.audit()
-        if event["user"]["username"] == user and event.get("responseStatus", {}).get("code") == 403
+        if event["user"].get("username") == user and event.get("responseStatus", {}).get("code") == 403
     ]
 
 
@@ -37,7 +37,7 @@ def writes(plane: RunningPlane, world: KubeletWorld, pod: str) -> list[str]:
     return [
         f"{event['verb']} {event['requestURI']}"
         for event in plane.audit()
-        if event["user"]["username"] == f"system:node:{world.node.name}"
+        if event["user"].get("username") == f"system:node:{world.node.name}"
         and event["verb"] not in ("get", "list", "watch")
         and (event.get("objectRef") or {}).get("resource") == "pods"
         and event["objectRef"].get("name") == pod

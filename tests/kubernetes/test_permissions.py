@@ -217,7 +217,7 @@ class _Impatient(SystemClock):
 def _requests(events: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Those of the operator's account about objects. What everybody may ask, as for /version, is no matter of roles."""
     for event in events:
-        if event["user"]["username"] == USER and "objectRef" in event:
+        if event["user"].get("username") == USER and "objectRef" in event:
             yield event
 
 
