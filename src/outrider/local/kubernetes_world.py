@@ -20,7 +20,7 @@ from outrider.kube.files import write_private
 from outrider.kube.http import HttpApi
 from outrider.kube.objects import SERVICE
 from outrider.local.controlplane import access, dns
-from outrider.local.controlplane.definitions import define, definitions_in, own_definitions
+from outrider.local.controlplane.definitions import FIELD_OWNER, define, definitions_in, own_definitions
 from outrider.local.controlplane.flags import SERVICE_NETWORK, PlaneSettings
 from outrider.local.controlplane.namespace import (
     NODE_NETWORK,
@@ -184,7 +184,7 @@ class KubernetesWorld:
     async def _furnish(self, api: Api) -> None:
         await define(api, self._clock, [*own_definitions(), *definitions_in(self._programs.gateway_api)])
         await furnish(api)
-        await api.apply(SERVICE, dns.service_body(), owner=access.FIELD_OWNER)
+        await api.apply(SERVICE, dns.service_body(), owner=FIELD_OWNER)
         await access.grant(api, SYSTEM_NAMESPACE)
         await remove_surplus_nodes(api, self._settings)
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from outrider.kube.api import Api, Object
 from outrider.kube.installed import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, installed_kind
+from outrider.local.controlplane.definitions import FIELD_OWNER
 from outrider.plan.install.objects import ACCOUNT
 from outrider.plan.install.roles import operator_roles, people_roles
 from outrider.plan.install.settings import Installation
 from outrider.plan.install.workload import service_account
 
-FIELD_OWNER = "outrider-world"
 OPERATOR = ACCOUNT
 GATEWAY_USER = "outrider:gateway"
 GATEWAY_ROLE = "outrider-local-gateway"

@@ -12,8 +12,9 @@ import yaml
 
 from outrider.api.crd import KINDS, crd
 from outrider.api.meta import Condition, ObjectMeta
-from outrider.kube.api import Api, Kind
+from outrider.kube.api import Api
 from outrider.kube.clock import Clock
+from outrider.kube.installed import CUSTOM_RESOURCE_DEFINITION
 
 FIELD_OWNER = "outrider-world"
 CONTENT_HASH = "inference.llm-d.io/content-hash"
@@ -36,9 +37,7 @@ class Definition(msgspec.Struct, frozen=True):
         return any(each.type == "Established" and each.status == "True" for each in self.status.conditions or ())
 
 
-DEFINITION = Kind(
-    *("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False), Definition
-)
+DEFINITION = CUSTOM_RESOURCE_DEFINITION.into(Definition)
 
 
 def own_definitions() -> Iterator[dict[str, Any]]:

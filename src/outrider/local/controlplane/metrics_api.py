@@ -8,8 +8,7 @@ import base64
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
@@ -20,6 +19,7 @@ from outrider.local.kubelet import Kubelet
 from outrider.local.kubelet.podusage import PodUsage, node_usage, pod_usages
 from outrider.local.kubelet.usage import Usage, UsageMonitor
 from outrider.local.rest.statuses import error_response
+from outrider.local.tls_server import TlsServer
 
 GROUP = "metrics.k8s.io"
 GROUP_VERSION = f"{GROUP}/v1beta1"
@@ -33,7 +33,7 @@ Object = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class MetricsApi:
+class MetricsApi(TlsServer):
     """Serves the metrics of the nodes of some kubelets, as long as it is entered as a context."""
 
     def __init__(
@@ -52,34 +52,10 @@ class MetricsApi:
         Raises:
             ValueError: the context does not demand client certificates: then nobody could tell who asks.
         """
-        if context.verify_mode is not ssl.CERT_REQUIRED:
-            raise ValueError("the metrics API needs a TLS context that demands client certificates (CERT_REQUIRED)")
         self._kubelets = kubelets
         self._usage = usage
-        self._context = context
         self._clients = frozenset(clients)
-        self._address, self._wanted_port = address, port
-        self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=0.1)
-        self.port = 0
-        """Where it listens, once it does."""
-
-    async def start(self) -> None:
-        """Listen. Raises `OSError` where that is not possible."""
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self._address, self._wanted_port, ssl_context=self._context).start()
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        await self._runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
+        super().__init__(self._app(), context, what="the metrics API", address=address, port=port)
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])

@@ -8,13 +8,13 @@ from typing import Any
 from outrider.kube.api import Api, Kind
 from outrider.kube.installed import CLUSTER_ROLE
 from outrider.kube.objects import ENDPOINT_SLICE, SERVICE
+from outrider.local.controlplane.definitions import FIELD_OWNER
 from outrider.local.controlplane.metrics_api import SERVER_NAMES, MetricsApi, registration
 from outrider.local.controlplane.pki import Authority, KeyPair, Pki
 from outrider.local.kubelet import Kubelet
 from outrider.local.kubelet.server import KubeletServer
 from outrider.local.kubelet.usage import UsageMonitor
 
-FIELD_OWNER = "outrider-world"
 API_SERVICE: Kind[Any] = Kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", False, dict)
 _KINDS = {kind.kind: kind.into(dict) for kind in (SERVICE, ENDPOINT_SLICE, CLUSTER_ROLE, API_SERVICE)}
 

@@ -6,8 +6,7 @@ Paths: https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/kubelet/server/
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Collection
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -20,6 +19,7 @@ from outrider.local.kubelet.server.lookup import KUBELET
 from outrider.local.kubelet.server.portforward import port_forward
 from outrider.local.kubelet.server.stats import USAGE, resource_metrics, summary
 from outrider.local.kubelet.usage import UsageMonitor
+from outrider.local.tls_server import TlsServer
 
 ADMINISTRATORS = "system:masters"
 API_SERVER = "kube-apiserver-kubelet-client"
@@ -54,7 +54,7 @@ def make_app(kubelet: Kubelet, usage: UsageMonitor, clients: Collection[str]) ->
     return app
 
 
-class KubeletServer:
+class KubeletServer(TlsServer):
     """Serves a kubelet's API at its node's address, as long as it is entered as a context."""
 
     def __init__(
@@ -76,41 +76,15 @@ class KubeletServer:
         Raises:
             ValueError: the context does not demand client certificates. Who may call this API runs commands here.
         """
-        if context.verify_mode is not ssl.CERT_REQUIRED:
-            raise ValueError("the kubelet's API needs a TLS context that demands client certificates (CERT_REQUIRED)")
-        self._context = context
-        self._address = kubelet.node.address if address is None else address
-        self._wanted_port = kubelet.node.kubelet_port if port is None else port
-        # Without cancellation a log that is followed, of a container that is silent, would outlive its reader.
-        self._runner = web.AppRunner(
+        super().__init__(
             make_app(kubelet, usage, clients),
-            access_log=None,
-            handle_signals=False,
+            context,
+            what="the kubelet's API",
+            address=kubelet.node.address if address is None else address,
+            port=kubelet.node.kubelet_port if port is None else port,
+            # Without cancellation a log that is followed, of a container that is silent, would outlive its reader.
             handler_cancellation=True,
-            shutdown_timeout=0.1,
         )
-        self.port = 0
-        """Where it listens, once it does."""
-
-    async def start(self) -> None:
-        """Listen. Raises `OSError` where that is not possible."""
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._address, self._wanted_port, ssl_context=self._context)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Close, and end all commands that clients run."""
-        await self._runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
 
 
 @web.middleware
