@@ -21,7 +21,19 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningP
 
 
 @pytest.fixture(scope="session")
-def cluster_scoped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
-    """A control plane for tests that change CRDs and cluster roles: all are of the xdist group `cluster-scoped`."""
+def _cluster_scoped_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlane]:
     with running_plane(tmp_path_factory.mktemp("cluster-scoped")) as plane:
         yield plane
+
+
+@pytest.fixture
+def cluster_scoped(_cluster_scoped_plane: RunningPlane) -> Iterator[RunningPlane]:
+    """A control plane for tests that change CRDs and cluster roles: all are of the xdist group `cluster-scoped`.
+
+    No service is left in it after a test: its pods would take the GPUs of the next test's node.
+    """
+    plane = _cluster_scoped_plane
+    yield plane
+    kinds = plane.kubectl("api-resources", "--api-group=inference.llm-d.io", "-o", "name").stdout.split()
+    if kinds:
+        plane.kubectl("delete", ",".join(kinds), "--all", "--all-namespaces", "--timeout=60s")

@@ -57,6 +57,8 @@ def clean(cluster_scoped: RunningPlane, outrider: Callable[..., Outcome]) -> Ite
     def remove() -> None:
         cluster_scoped.kubectl("delete", "llmdeployments", "--all", "-A", "--ignore-not-found", check=False)
         for namespace in ("team", "outrider-system"):
+            # Pods whose node is gone wait for somebody to end them, and `uninstall` waits with them.
+            cluster_scoped.kubectl("delete", "pods", "--all", "--force", "--namespace", namespace, check=False)
             outrider("uninstall", "--yes", "--remove-crds", "--namespace", namespace)
 
     remove()
@@ -65,6 +67,8 @@ def clean(cluster_scoped: RunningPlane, outrider: Callable[..., Outcome]) -> Ite
 
 
 def test_a_dry_run_shows_every_object_and_makes_none(outrider, cluster_scoped) -> None:
+    # Other tests may have left it, with what was told of their pods: `uninstall` takes no namespace with something in it.
+    cluster_scoped.kubectl("delete", "namespace", "outrider-system", "--ignore-not-found")
     code, out, _ = outrider("install", "--dry-run")
     assert code == Exit.OK
     labels = [line.split()[0] for line in out.splitlines()]
