@@ -1,12 +1,14 @@
 """1,000 LLMDeployments on a real API server: new ones, a new version of all, and a restart of the operator over them.
 
 The LLMDeployments have 0 replicas, so that nothing but the control plane and the operator works: no pod, no kubelet.
-Requests and times are the API server's own, from its audit log; a phase ends with the operator's last write, after
-which it was quiet and every object's status was of its present generation. The control plane, this program and the
+Requests and times are the API server's own, from its audit log. A phase ends with the operator's last write after which
+it was quiet and every object's status was of its present generation; how often an event has happened is written half a
+minute after the fact, so that events count among the requests but end no phase. The control plane, this program and the
 operator share the machine's cores: the API server's CPU time is printed beside the operator's.
 
-The yardstick is Argo Rollouts 1.10.1 with its client limits lifted, measured on another day on a machine like this one
-(2 cores) with the same control plane, and 1,000 Rollouts with 0 replicas.
+The yardstick is Argo Rollouts 1.10.1 with its client limits lifted and Rollouts with 0 replicas. With `--beside` and a
+checkout of its source, its controller built, it is measured in the same run, on a control plane of its own; else the
+figures are of another day and a machine of the same size (2 cores).
 """
 
 import argparse
@@ -23,23 +25,19 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from kubernetes_contenders import NAMESPACE, ArgoRollouts, Contender, Outrider
 
 from outrider.controllers.operator import Operator, OperatorConfig
 from outrider.kube.api import Api
 from outrider.kube.clock import SystemClock
 from outrider.kube.http import HttpApi
 from outrider.kube.kubeconfig import ClusterConfig, load_kubeconfig, write_kubeconfig
-from outrider.kube.objects import DEPLOYMENT
-from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.local.controlplane.programs import find_programs
-from outrider.plan.install.manifests import crds
 
 ACCOUNT = "bench-operator"
 USER = f"system:serviceaccount:kube-system:{ACCOUNT}"
-NAMESPACE = "bench"
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -100,7 +98,7 @@ class AuditLog:
 
     @property
     def writes(self) -> list[tuple[float, float, str, str]]:
-        return [each for each in self.requests if each[2] in WRITES and each[3] != "leases"]
+        return [each for each in self.requests if each[2] in WRITES and each[3] not in ("leases", "events")]
 
 
 def _epoch(text: str) -> float:
@@ -150,8 +148,8 @@ def server_process(folder: Path) -> Process:
     raise LookupError("no API server runs in this folder")
 
 
-def prepare(folder: Path, config: ClusterConfig) -> Path:
-    """Install the CRDs; give the operator an account of its own, so that its requests can be told apart."""
+def prepare(folder: Path, config: ClusterConfig, contender: Contender) -> Path:
+    """Install the CRDs; give the controller an account of its own, so that its requests can be told apart."""
 
     def kubectl(*arguments: str, stdin: str = "") -> str:
         argv = [str(find_programs().kubectl), "--kubeconfig", str(folder / "kubeconfig"), *arguments]
@@ -161,7 +159,7 @@ def prepare(folder: Path, config: ClusterConfig) -> Path:
         "apply",
         "--server-side",
         "--filename=-",
-        stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": crds()}),
+        stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": contender.definitions()}),
     )
     kubectl("wait", "customresourcedefinitions", "--all", "--for=condition=Established", "--timeout=60s")
     kubectl("create", "namespace", NAMESPACE)
@@ -181,11 +179,12 @@ def prepare(folder: Path, config: ClusterConfig) -> Path:
 
 
 @contextlib.contextmanager
-def operator(kubeconfig: Path, log: Path, profile: Path | None = None) -> Iterator[Process]:
-    """The operator, in a process of its own."""
-    argv = [sys.executable, *(["-m", "cProfile", "-o", str(profile)] if profile else []), __file__]
+def controller(argv: list[str], log: Path, profile: Path | None = None) -> Iterator[Process]:
+    """The controller, in a process of its own."""
+    if profile:
+        argv = [argv[0], "-m", "cProfile", "-o", str(profile), *argv[1:]]
     with log.open("ab") as output:
-        process = subprocess.Popen([*argv, "--operator", str(kubeconfig)], stdout=output, stderr=output)
+        process = subprocess.Popen(argv, stdout=output, stderr=output)
     try:
         yield Process(process.pid)
     finally:
@@ -200,42 +199,18 @@ async def run_operator(kubeconfig: Path) -> None:
         await running.run()
 
 
-def manifest(number: int, version: str) -> dict[str, Any]:
-    return {
-        "apiVersion": LLM_DEPLOYMENT.api_version,
-        "kind": LLM_DEPLOYMENT.kind,
-        "metadata": {"name": f"model-{number:04}", "namespace": NAMESPACE},
-        "spec": {
-            "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": version},
-            "replicas": 0,
-            "resources": {"limits": {"nvidia.com/gpu": 1}},
-        },
-    }
-
-
-async def write_all(api: Api, count: int, version: str) -> None:
-    """Create the LLMDeployments, or give them another version, sixteen at a time."""
+async def write_all(api: Api, contender: Contender, count: int, version: str) -> None:
+    """Create the objects, or give them another version, sixteen at a time."""
     numbers = iter(range(count))
 
     async def work() -> None:
         for number in numbers:
-            await api.apply(LLM_DEPLOYMENT, manifest(number, version), owner="bench")
+            for kind, manifest in contender.written(number, version):
+                await api.apply(kind, manifest, owner="bench")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(16):
             group.create_task(work())
-
-
-async def all_current(api: Api, count: int, version: str) -> bool:
-    """Whether every object's status, and that of its Deployment, is of what is wanted now."""
-    models = (await api.list(LLM_DEPLOYMENT, NAMESPACE)).items
-    deployments = (await api.list(DEPLOYMENT, NAMESPACE)).items
-    return (
-        len(models) == len(deployments) == count
-        and all(one.status.observed_generation == one.metadata.generation for one in models)
-        and all(one.status.effective_version == version for one in models)
-        and all(one.status.observed_generation == one.metadata.generation for one in deployments)
-    )
 
 
 async def until_quiet(audit: AuditLog, least: float) -> None:
@@ -253,8 +228,9 @@ async def until_quiet(audit: AuditLog, least: float) -> None:
 class Bench:
     """Runs the phases one after the other, on one control plane."""
 
-    def __init__(self, api: Api, folder: Path, count: int) -> None:
+    def __init__(self, api: Api, contender: Contender, folder: Path, count: int) -> None:
         self.api = api
+        self.contender = contender
         self.count = count
         self.audit = AuditLog(folder / "audit.log")
         self.server = server_process(folder)
@@ -263,10 +239,10 @@ class Bench:
     async def phase(self, name: str, version: str, process: Process, *, begun: float, writing: bool) -> None:
         cpu, server_cpu = (0.0 if not writing else process.cpu_seconds), self.server.cpu_seconds
         if writing:
-            await write_all(self.api, self.count, version)
+            await write_all(self.api, self.contender, self.count, version)
         while True:
             await until_quiet(self.audit, begun)
-            if await all_current(self.api, self.count, version):
+            if await self.contender.all_current(self.api, self.count, version):
                 break
         done = self.audit.writes or self.audit.requests
         self.phases.append(
@@ -283,52 +259,81 @@ class Bench:
         print(f"  {name}: {self.phases[-1].seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-async def measure(folder: Path, config: ClusterConfig, count: int, profile: Path | None) -> list[Phase]:
-    kubeconfig = prepare(folder, config)
+async def measure(
+    contender: Contender, folder: Path, config: ClusterConfig, count: int, profile: Path | None
+) -> list[Phase]:
+    print(f"{contender.name}:", file=sys.stderr, flush=True)
+    argv = contender.command(prepare(folder, config, contender))
+    log = folder / "controller.log"
     async with HttpApi(config) as api:
-        bench = Bench(api, folder, count)
-        with operator(kubeconfig, folder / "operator.log", profile) as process:
+        bench = Bench(api, contender, folder, count)
+        with controller(argv, log, profile) as process:
             await until_quiet(bench.audit, time.time())
             for name, version in (("new", "v1.0.0"), ("new version", "v1.1.0")):
                 bench.audit.clear()
                 await bench.phase(name, version, process, begun=time.time(), writing=True)
         bench.audit.clear()
         begun = time.time()
-        with operator(kubeconfig, folder / "operator.log") as process:
+        with controller(argv, log) as process:
             await bench.phase("restart", "v1.1.0", process, begun=begun, writing=False)
         return bench.phases
 
 
-def show(phases: list[Phase], count: int) -> None:
-    print(f"{count:,} LLMDeployments with 0 replicas; in brackets Argo Rollouts 1.10.1 with 1,000 Rollouts")
-    head = ("", "seconds", "requests each", "operator CPU s", "operator MB", "API server CPU s")
-    print(f"{head[0]:<14}{head[1]:>18}{head[2]:>20}{head[3]:>20}{head[4]:>18}{head[5]:>18}")
-    for phase in phases:
-        other = ARGO[phase.name]
-        cells = {
-            "seconds": f"{phase.seconds:.1f}",
-            "requests": f"{phase.requests / count:.2f}",
-            "cpu_seconds": f"{phase.cpu_seconds:.1f}",
-            "megabytes": f"{phase.megabytes:.0f}",
+def figures(phases: list[Phase], count: int) -> dict[str, dict[str, float]]:
+    """Of each phase what is compared; requests are per object."""
+    return {
+        phase.name: {
+            "seconds": phase.seconds,
+            "requests": phase.requests / count,
+            "cpu_seconds": phase.cpu_seconds,
+            "megabytes": phase.megabytes,
+            "server_cpu_seconds": phase.server_cpu_seconds,
         }
-        told = [f"{cell} ({other[name]:g})" for name, cell in cells.items()]
-        print(f"{phase.name:<14}{told[0]:>18}{told[1]:>20}{told[2]:>20}{told[3]:>18}{phase.server_cpu_seconds:>18.1f}")
+        for phase in phases
+    }
+
+
+def show(phases: list[Phase], other: dict[str, dict[str, float]], count: int, beside: str) -> None:
+    print(f"{count:,} LLMDeployments with 0 replicas; in brackets {beside}")
+    head = ("", "seconds", "requests each", "operator CPU s", "operator MB", "API server CPU s")
+    print(f"{head[0]:<14}" + "".join(f"{one:>20}" for one in head[1:]))
+    for phase, found in zip(phases, figures(phases, count).values(), strict=True):
+        than = other[phase.name]
+        cells = [f"{value:.3g} ({than[name]:.3g})" if name in than else f"{value:.3g}" for name, value in found.items()]
+        print(f"{phase.name:<14}" + "".join(f"{cell:>20}" for cell in cells))
         print("              " + ", ".join(f"{number} {sort}" for sort, number in phase.sorts.items()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1000, help="how many LLMDeployments")
+    parser.add_argument("--count", type=int, default=1000, help="how many objects")
     parser.add_argument("--profile", type=Path, help="write the operator's profile (cProfile) of the first two phases")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="CHECKOUT",
+        help="source of Argo Rollouts, with its controller built, to measure too",
+    )
+    parser.add_argument("--services", action="store_true", help="with a Service beside each Rollout, as we make one")
     parser.add_argument("--operator", type=Path, metavar="KUBECONFIG", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.operator is not None:
         asyncio.run(run_operator(arguments.operator))
         return
-    with tempfile.TemporaryDirectory() as name, control_plane(Path(name)) as config:
-        phases = asyncio.run(measure(Path(name), config, arguments.count, arguments.profile))
-        show(phases, arguments.count)
-        print(json.dumps({phase.name: msgspec.to_builtins(phase) for phase in phases}))
+
+    def run(contender: Contender, profile: Path | None = None) -> list[Phase]:
+        with tempfile.TemporaryDirectory() as name, control_plane(Path(name)) as config:
+            return asyncio.run(measure(contender, Path(name), config, arguments.count, profile))
+
+    other, beside = ARGO, "Argo Rollouts 1.10.1 with 1,000 Rollouts on another day"
+    if arguments.beside is not None:
+        other = figures(run(ArgoRollouts(arguments.beside, services=arguments.services)), arguments.count)
+        beside = f"Argo Rollouts with {arguments.count:,} Rollouts in the same run"
+    phases = run(Outrider(), arguments.profile)
+    show(phases, other, arguments.count, beside)
+    print(
+        json.dumps({"outrider": {phase.name: msgspec.to_builtins(phase) for phase in phases}, "argo_rollouts": other})
+    )
 
 
 if __name__ == "__main__":

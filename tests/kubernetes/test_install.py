@@ -67,7 +67,7 @@ def clean(cluster_scoped: RunningPlane, outrider: Callable[..., Outcome]) -> Ite
 
 
 def test_a_dry_run_shows_every_object_and_makes_none(outrider, cluster_scoped) -> None:
-    # Other tests may have left it, with what was told of their pods: `uninstall` takes no namespace with something in it.
+    # Other tests may have left it: `uninstall` takes no namespace in which something is, like events about pods.
     cluster_scoped.kubectl("delete", "namespace", "outrider-system", "--ignore-not-found")
     code, out, _ = outrider("install", "--dry-run")
     assert code == Exit.OK

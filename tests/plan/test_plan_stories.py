@@ -316,6 +316,18 @@ def test_zero_replicas_are_suspended(world: PlanWorld) -> None:
     assert (world.status.phase, world.status.ready, world.pods) == ("Suspended", "0/0", [])
 
 
+def test_a_service_that_begins_without_replicas_gets_a_budget_with_the_first() -> None:
+    world = PlanWorld(merged(LLAMA, {"spec": {"replicas": 0}}))
+    world.settle()
+    assert ("PodDisruptionBudget", "llama") not in world.objects, "there is nothing to disrupt"
+    world.edit({"replicas": 1})
+    world.settle()
+    assert world.objects["PodDisruptionBudget", "llama"]["spec"]["maxUnavailable"] == 1
+    world.edit({"replicas": 0})
+    world.settle()
+    assert ("PodDisruptionBudget", "llama") in world.objects, "it stays: there may be replicas again"
+
+
 def test_scaling_keeps_the_revision(world: PlanWorld) -> None:
     before = world.status.effective_revision
     world.edit({"replicas": 4})

@@ -56,6 +56,15 @@ def service_name(name: str, taken: Mapping[str, str] | None = None) -> str:
     return owned or next((candidate for candidate in candidates if candidate not in taken), candidates[-1])
 
 
+def service_names(name: str) -> tuple[str, ...]:
+    """Every name that a Service of the LLMDeployment `name` may get, its endpoint picker's included.
+
+    Whoever decides about them needs to look at no other Service of the namespace.
+    """
+    candidates = _service_candidates(name)
+    return (*candidates, *(picker for candidate in candidates for picker in picker_names(candidate)))
+
+
 PICKER_SUFFIX = "-epp"
 """Of the endpoint picker's objects, as in llm-d's charts."""
 

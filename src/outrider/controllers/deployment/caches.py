@@ -73,10 +73,10 @@ class Caches:
         )
         self.pins: InformerGroup[VersionPin] = in_namespaces(kind=VERSION_PIN)
         self.workloads: InformerGroup[Deployment] = in_namespaces(kind=DEPLOYMENT)
-        self.services: InformerGroup[Service] = in_namespaces(kind=SERVICE, indexes=by_namespace)
+        self.services: InformerGroup[Service] = in_namespaces(kind=SERVICE)
         # Discovery tells when they come, so that nothing has to ask for them again and again.
         optional = partial(in_namespaces, optional=True, absent_retry=INTERVAL)
-        self.routes: InformerGroup[HTTPRoute] = optional(kind=HTTP_ROUTE, indexes=by_namespace)
+        self.routes: InformerGroup[HTTPRoute] = optional(kind=HTTP_ROUTE)
         self.budgets: InformerGroup[PodDisruptionBudget] = in_namespaces(kind=POD_DISRUPTION_BUDGET)
         self.monitors: InformerGroup[Any] = optional(kind=SERVICE_MONITOR, fields=f"metadata.name={MONITOR_NAME}")
         self.gateways = _gateways(api, clock, namespaces, gateway)

@@ -9,7 +9,7 @@ import structlog
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import Instant, find_condition
-from outrider.api.names import label_value, picker_names, service_name
+from outrider.api.names import label_value, picker_names, service_name, service_names
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
@@ -28,11 +28,7 @@ from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
 from outrider.kube.informers import InformerGroup
 from outrider.kube.metrics import RuntimeMetrics
-from outrider.kube.objects import (
-    Deployment,
-    Gateway,
-    Pod,
-)
+from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Pod, Service
 from outrider.kube.predicates import (
     annotations_changed,
     any_of,
@@ -46,6 +42,7 @@ from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.plan.actions import Emit, Plan
 from outrider.plan.deployment import plan
 from outrider.plan.deployment.effective import INVALID_SPEC
+from outrider.plan.deployment.render_routes import route_names
 
 log = structlog.get_logger(__name__)
 
@@ -162,24 +159,26 @@ class DeploymentController:
         caches, meta = self._caches, deployment.metadata
         pods = caches.pods.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
         revisions = caches.revisions.by_index(BY_DEPLOYMENT, meta.key)
-        names = {one.spec.hash: one.spec.model_name for one in revisions}
+        model_names = {one.spec.hash: one.spec.model_name for one in revisions}
         models = {
-            pod.metadata.uid: names[revision]
+            pod.metadata.uid: model_names[revision]
             for pod in pods
-            if (revision := pod.metadata.labels.get(labels.REVISION, "")) in names
+            if (revision := pod.metadata.labels.get(labels.REVISION, "")) in model_names
         }
+        names = service_names(meta.name)
+        services = self._services(meta.namespace, names)
         return Observed(
             deployment=deployment,
             revisions=revisions,
             pin=caches.pins.get(meta.key),
             workload=caches.workloads.get(meta.key),
-            services=caches.services.by_index(BY_NAMESPACE, meta.namespace),
-            routes={one.metadata.name: one for one in caches.routes.by_index(BY_NAMESPACE, meta.namespace)},
+            services=services,
+            routes=self._routes(meta.namespace, names),
             gateway=self._gateway(meta.namespace),
             gateway_read=caches.gateways is not None,
             kinds=cluster_kinds(caches.discovery),
             budget=caches.budgets.get(meta.key),
-            workloads=self._picker_workloads(meta.namespace, meta.name) if caches.extras else {},
+            workloads=self._picker_workloads(meta.namespace, meta.name, services) if caches.extras else {},
             extras=[
                 (group.kind, one)
                 for group in caches.extras
@@ -199,11 +198,19 @@ class DeploymentController:
             return None
         return informer.get(f"{config.namespace or namespace}/{config.name}")
 
-    def _picker_workloads(self, namespace: str, name: str) -> dict[str, Deployment]:
-        services = service_owners(self._caches.services.by_index(BY_NAMESPACE, namespace))
+    def _services(self, namespace: str, names: Iterable[str]) -> list[Service]:
+        found = (self._caches.services.get(f"{namespace}/{name}") for name in names)
+        return [one for one in found if one is not None]
+
+    def _routes(self, namespace: str, services: Iterable[str]) -> dict[str, HTTPRoute]:
+        names = (route for service in services for route in route_names(service))
+        found = (self._caches.routes.get(f"{namespace}/{name}") for name in names)
+        return {one.metadata.name: one for one in found if one is not None}
+
+    def _picker_workloads(self, namespace: str, name: str, services: Iterable[Service]) -> dict[str, Deployment]:
         found = {
             each: self._caches.workloads.get(f"{namespace}/{each}")
-            for each in picker_names(service_name(name, services))
+            for each in picker_names(service_name(name, service_owners(services)))
         }
         return {each: workload for each, workload in found.items() if workload is not None}
 

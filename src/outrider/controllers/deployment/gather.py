@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -58,9 +59,9 @@ class Observed:
     pin: VersionPin | None = None
     workload: Deployment | None = None
     services: Sequence[Service] = ()
-    """All of the namespace."""
+    """Of the namespace, those at least with one of the names that this deployment's may get (`names.service_names`)."""
     routes: Mapping[str, HTTPRoute] = field(default_factory=dict)
-    """Of the namespace, by name."""
+    """By name; those at least that lead to one of these Services."""
     gateway: Gateway | None = None
     """The Gateway that the configuration names, where there is one."""
     gateway_read: bool = False
@@ -84,10 +85,26 @@ class Observed:
 
 
 def parse_deployment(deployment: LLMDeployment) -> Parsed:
+    """What its spec, labels and annotations mean. Each object is looked at some times per change, and parsed once."""
     meta = deployment.metadata
-    return parse_spec(
-        deployment.spec, name=meta.name, namespace=meta.namespace, annotations=meta.annotations, labels=meta.labels
+    return _parse(
+        bytes(deployment.spec),
+        meta.name,
+        meta.namespace,
+        tuple(sorted(meta.annotations.items())),
+        tuple(sorted(meta.labels.items())),
     )
+
+
+@lru_cache(maxsize=1024)
+def _parse(
+    spec: bytes,
+    name: str,
+    namespace: str,
+    annotations: tuple[tuple[str, str], ...],
+    labels: tuple[tuple[str, str], ...],
+) -> Parsed:
+    return parse_spec(spec, name=name, namespace=namespace, annotations=dict(annotations), labels=dict(labels))
 
 
 def service_owners(services: Iterable[Service]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from outrider.api.meta import ObjectMeta
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
 from outrider.controllers.deployment.caches import BY_NAMESPACE, Caches
-from outrider.controllers.monitoring.gather import build_snapshot
+from outrider.controllers.monitoring.gather import build_snapshot, interval_of
 from outrider.kube.api import Api
 from outrider.kube.clock import Clock
 from outrider.kube.controller import Controller, Result
@@ -38,6 +38,8 @@ class MonitoringController:
         self._api = api
         self._config = config
         self._caches = caches
+        self._intervals: dict[str, dict[tuple[str, int], float | None]] = {}
+        """By namespace, then by uid and generation, so that no spec is read again because another one changed."""
         self.controller = Controller("servicemonitor", self.reconcile, clock=clock, metrics=metrics)
         changed = any_of(generation_changed, deletion_requested)
         for deployments in caches.deployments.members:
@@ -58,7 +60,7 @@ class MonitoringController:
             return None
         snapshot = build_snapshot(
             namespace,
-            self._caches.deployments.by_index(BY_NAMESPACE, namespace),
+            self._intervals_in(namespace),
             self._caches.monitors.get(f"{namespace}/{NAME}"),
             available=available,
             extra_labels=self._config.monitor_labels,
@@ -68,6 +70,16 @@ class MonitoringController:
         if writes:
             log.info("reconciled", writes=writes, because=decided.because)
         return None
+
+    def _intervals_in(self, namespace: str) -> list[float | None]:
+        known, found = self._intervals.pop(namespace, {}), {}
+        for one in self._caches.deployments.by_index(BY_NAMESPACE, namespace):
+            if one.metadata.deletion_timestamp is None:
+                key = (one.metadata.uid, one.metadata.generation)
+                found[key] = known[key] if key in known else interval_of(one)
+        if found:
+            self._intervals[namespace] = found
+        return list(found.values())
 
 
 def _namespace(obj: Any) -> Iterable[str]:

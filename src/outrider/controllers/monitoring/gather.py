@@ -29,18 +29,17 @@ def interval_of(one: LLMDeployment) -> float | None:
 
 def build_snapshot(
     namespace: str,
-    deployments: Iterable[LLMDeployment],
+    intervals: Iterable[float | None],
     found: Mapping[str, Any] | None,
     *,
     available: bool | None,
     extra_labels: Mapping[str, str],
 ) -> Snapshot:
-    """`found` is what has the ServiceMonitor's name now."""
+    """`intervals`: what `interval_of` gave for each LLMDeployment; `found`: what has the ServiceMonitor's name."""
     view = extra_view(SERVICE_MONITOR, found, "") if found is not None else None
     if view is not None and found is not None:
         ours = metadata_of(found).labels.get(MANAGED_BY) == MANAGED_BY_VALUE
         view = msgspec.structs.replace(view, owned=ours)
-    intervals = (interval_of(one) for one in deployments)
     return Snapshot(
         namespace=namespace,
         intervals=tuple(seconds for seconds in intervals if seconds is not None),
@@ -62,7 +61,7 @@ async def monitor_of(api: Api, snapshot: deployment.Snapshot) -> dict[str, Any] 
         found = None
     around = build_snapshot(
         snapshot.namespace,
-        [*others, snapshot.deployment],
+        [interval_of(one) for one in (*others, snapshot.deployment)],
         found,
         available=True,
         extra_labels=snapshot.config.monitor_labels,

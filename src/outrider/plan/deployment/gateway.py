@@ -4,7 +4,7 @@ import msgspec
 
 from outrider.api.meta import Condition, find_condition
 from outrider.plan.deployment.observed import ParentView, RouteView
-from outrider.plan.deployment.render_routes import path_route_name
+from outrider.plan.deployment.render_routes import route_names
 from outrider.plan.deployment.snapshot import Snapshot
 
 ADVICE = {
@@ -40,8 +40,11 @@ def base_url(snapshot: Snapshot) -> str:
 
 def routes_of(snapshot: Snapshot, service_name: str) -> dict[str, RouteView]:
     """Those of this LLMDeployment's routes that exist, by name."""
-    names = (service_name, path_route_name(service_name))
-    return {name: view for name in names if (view := snapshot.routes.get(name)) is not None and view.owned}
+    return {
+        name: view
+        for name in route_names(service_name)
+        if (view := snapshot.routes.get(name)) is not None and view.owned
+    }
 
 
 def refusals(snapshot: Snapshot, service_name: str) -> tuple[Refusal, ...]:

@@ -53,8 +53,10 @@ def objects(snapshot: Snapshot, effective: Effective, service: str) -> Objects:
         found += _picker(snapshot, service)
     routes = _routes(snapshot, picker, service)
     found += routes
-    body = render.budget_body(owner, spec)
-    found.append(Wanted(body, drift.budget(body, snapshot.budget)))
+    # Without pods there is nothing to disrupt, and Kubernetes keeps complaining of a budget that has none.
+    if spec.desired_replicas or snapshot.budget is not None:
+        body = render.budget_body(owner, spec)
+        found.append(Wanted(body, drift.budget(body, snapshot.budget)))
     body = render.deployment_body(owner, spec, target, config)
     found.append(Wanted(body, drift.workload(body, snapshot.workload, rolled_out=_rolled_out(owner.status))))
     return Objects(tuple(found), picker, tuple(_surplus_picker(snapshot, picker, routes, service)))

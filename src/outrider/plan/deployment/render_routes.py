@@ -33,6 +33,11 @@ def host_route_body(owner: LLMDeployment, service_name: str, backend: Body, conf
     return signed(body)
 
 
+def route_names(service_name: str) -> tuple[str, str]:
+    """Of the routes that lead to the Service: by host and by path."""
+    return service_name, path_route_name(service_name)
+
+
 def path_route_name(service_name: str) -> str:
     return f"{service_name}.path"
 
