@@ -5,6 +5,7 @@ import contextlib
 import os
 import ssl
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 from control_plane import RunningPlane
+from prometheus_client.parser import text_string_to_metric_families
 
 from outrider.cli.main import run
 from outrider.kube.http import HttpApi
@@ -89,8 +91,21 @@ class Account:
             return False
 
     async def metrics_status(self, token: str) -> int:
+        return (await self._scrape(token))[0]
+
+    async def scraped(self, token: str) -> dict[str, float]:
+        """The operator's metrics, each summed up over its labels."""
+        status, text = await self._scrape(token)
+        assert status == 200, text
+        sums: dict[str, float] = defaultdict(float)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                sums[sample.name] += sample.value
+        return sums
+
+    async def _scrape(self, token: str) -> tuple[int, str]:
         insecure = ssl.create_default_context()
         insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
         url, headers = f"https://127.0.0.1:{self.metrics}/metrics", {"Authorization": f"Bearer {token}"}
         async with aiohttp.ClientSession() as session, session.get(url, headers=headers, ssl=insecure) as got:
-            return got.status
+            return got.status, await got.text()

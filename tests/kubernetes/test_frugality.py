@@ -1,7 +1,8 @@
-"""What the operator asks of an API server, from the audit log: per release, per rollback, and when nothing happens.
+"""What the operator asks of an API server: per release, per rollback, and when nothing happens.
 
-The bounds are on numbers of requests, never on times. The figures behind them are what was counted when they were set;
-a release is of one service with two replicas, whose pods are processes of a kubelet.
+Requests are counted in the API server's audit log, bytes by the operator's own metrics. The bounds are on numbers,
+never on times. The figures behind them are what was counted when they were set; a release is of one service with two
+replicas, whose pods are processes of a kubelet.
 """
 
 import asyncio
@@ -35,6 +36,18 @@ MOST = {
     "a restart of the operator": 40,  # some 20: lists, and what it publishes of itself
 }
 """Requests that are no watches and no renewals of the lease."""
+MOST_KILOBYTES = {
+    "the first release": 600,  # 370: each patch of the status is answered, and told by a watch, with the whole object
+    "a new version": 1000,  # 635
+    "a rollback": 1000,  # 643
+    "a renewal of the lease": 4,  # 2.4
+}
+"""Sent and received, watches included and what the lease took while it lasted."""
+SIZES = (
+    "rest_client_request_size_bytes_sum",
+    "rest_client_response_size_bytes_sum",
+    "outrider_watch_received_bytes_total",
+)
 
 
 class Log:
@@ -92,38 +105,87 @@ async def _serves(world: KubeletWorld, version: str) -> None:
     await until(ready, f"{version} serves")
 
 
-async def _counted(plane: RunningPlane, world: KubeletWorld, account: Account) -> dict[str, Counter[str]]:
+class Weight:
+    """Bytes between the operator and the API server since a moment."""
+
+    def __init__(self, account: Account, token: str) -> None:
+        self._account = account
+        self._token = token
+        self._since = 0.0
+
+    async def _bytes(self) -> float:
+        metrics = await self._account.scraped(self._token)
+        return sum(metrics.get(size, 0.0) for size in SIZES)  # absent until there was something to count
+
+    async def begin(self) -> None:
+        self._since = await self._bytes()
+
+    async def kilobytes(self) -> float:
+        return (await self._bytes() - self._since) / 1000
+
+
+async def _scraper(plane: RunningPlane) -> str:
+    """The token of an account that may read the operator's metrics."""
+
+    async def kubectl(*arguments: str) -> str:
+        return (await asyncio.to_thread(plane.kubectl, *arguments)).stdout.strip()
+
+    account = ("serviceaccount", "frugal-scraper", "--namespace", DEFAULT_NAMESPACE)
+    bound = f"--serviceaccount={DEFAULT_NAMESPACE}:frugal-scraper"
+    await kubectl("create", *account)
+    await kubectl("create", "clusterrolebinding", "frugal-scraper", "--clusterrole=outrider-metrics-reader", bound)
+    return await kubectl("create", "token", *account[1:])
+
+
+class Found:
+    def __init__(self) -> None:
+        self.requests: dict[str, Counter[str]] = {}
+        self.kilobytes: dict[str, float] = {}
+
+    def told(self) -> str:
+        requests = {what: f"{found.total()}: {dict(found)}" for what, found in self.requests.items()}
+        return f"{requests}\n{self.kilobytes}"
+
+
+async def _counted(plane: RunningPlane, world: KubeletWorld, account: Account) -> Found:
     """What each part of a service's life took, until the operator was quiet."""
-    log, found = Log(plane), {}
-    async with account.operator():
-        for what, version in (("the first release", "v1.0.0"), ("a new version", "v1.1.0")):
-            await log.quiet()
-            log.begin()
+    log, found, weight = Log(plane), Found(), Weight(account, await _scraper(plane))
+
+    async def serve(what: str, version: str, *, rollback: bool = False) -> None:
+        await log.quiet()
+        await weight.begin()
+        log.begin()
+        if rollback:
+            await outrider(plane, "rollback", NAME, "--namespace", world.namespace)
+        else:
             await world.admin.apply(LLM_DEPLOYMENT.into(dict), _body(world, version), owner="somebody")
-            await _serves(world, version)
-            await log.quiet()
-            found[what] = log.counted()
-        log.begin()
-        await outrider(plane, "rollback", NAME, "--namespace", world.namespace)
-        await _serves(world, "v1.0.0")
+        await _serves(world, version)
         await log.quiet()
-        found["a rollback"] = log.counted()
+        found.requests[what] = log.counted()
+        found.kilobytes[what] = await weight.kilobytes()
+
+    async with account.operator():
+        await serve("the first release", "v1.0.0")
+        await serve("a new version", "v1.1.0")
+        await serve("a rollback", "v1.0.0", rollback=True)
+        await weight.begin()
         log.begin()
         await log.quiet()
-        found["a while in which nothing happens"] = log.counted()
+        found.requests["a while in which nothing happens"] = log.counted()
+        found.kilobytes["a renewal of the lease"] = await weight.kilobytes() / log.renewals_since_last_request()
         # How often an event happened is written half a minute late: it tells of what was before.
-        del found["a while in which nothing happens"]["patch events"]
+        del found.requests["a while in which nothing happens"]["patch events"]
     log.begin()
     async with account.operator():
         await log.quiet()
-    found["a restart of the operator"] = log.counted()
+    found.requests["a restart of the operator"] = log.counted()
     return found
 
 
 def test_the_operator_asks_for_little_and_for_nothing_when_nothing_happens(
     cluster_scoped: RunningPlane, tmp_path: Any
 ) -> None:
-    async def scenario() -> dict[str, Counter[str]]:
+    async def scenario() -> Found:
         account = Account(cluster_scoped, tmp_path)
         try:
             async with kubelet_world(cluster_scoped, tmp_path / "pods", "frugal-node", gpus=4) as world:
@@ -133,7 +195,11 @@ def test_the_operator_asks_for_little_and_for_nothing_when_nothing_happens(
                 return found
         finally:
             await asyncio.to_thread(cluster_scoped.kubectl, "delete", "node", "frugal-node")
+            await asyncio.to_thread(cluster_scoped.kubectl, "delete", "clusterrolebinding", "frugal-scraper")
 
     found = asyncio.run(scenario())
-    told = {what: f"{requests.total()}: {dict(requests)}" for what, requests in found.items()}
-    assert {what: requests.total() <= MOST[what] for what, requests in found.items()} == dict.fromkeys(MOST, True), told
+    print(found.told())
+    requests = {what: counted.total() <= MOST[what] for what, counted in found.requests.items()}
+    assert requests == dict.fromkeys(MOST, True), found.told()
+    kilobytes = {what: size <= MOST_KILOBYTES[what] for what, size in found.kilobytes.items()}
+    assert kilobytes == dict.fromkeys(MOST_KILOBYTES, True), found.told()

@@ -79,6 +79,7 @@ class RuntimeMetrics:
         self.events_dropped = counter("outrider_events_dropped_total", "Events that were not recorded.", "reason")
 
 
+_SIZE_BUCKETS = (64, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)
 _REQUEST_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 
@@ -99,6 +100,24 @@ class ClientMetrics:
             buckets=_REQUEST_BUCKETS,
             registry=registry,
         )
+
+        def sizes(name: str, text: str) -> Histogram:
+            return Histogram(name, text, ("verb", "host"), buckets=_SIZE_BUCKETS, registry=registry)
+
+        self._sent = sizes("rest_client_request_size_bytes", "Body of the request.")
+        self._received = sizes("rest_client_response_size_bytes", "Body of the answer, uncompressed; not of watches.")
+        self._watched = Counter(
+            "outrider_watch_received_bytes", "What watches were told, uncompressed.", ("host",), registry=registry
+        )
+
+    def exchanged(self, method: str, host: str, sent: int, received: int) -> None:
+        """Note how large the bodies of a request and of its answer were, in bytes."""
+        self._sent.labels(method, host).observe(sent)
+        self._received.labels(method, host).observe(received)
+
+    def watched(self, host: str, received: int) -> None:
+        """Note bytes that came over a watch."""
+        self._watched.labels(host).inc(received)
 
     def answered(self, method: str, host: str, code: str, seconds: float) -> None:
         """Note one request; `code` is the HTTP status, or `<error>` where none came."""

@@ -123,6 +123,8 @@ class Transport:
             try:
                 async with self._answer(method, path, params, headers, content, guard=guard) as response:
                     answer = await response.read()
+                if self._metrics is not None:
+                    self._metrics.exchanged(method, self._host, len(content or b""), len(answer))
             except aiohttp.ServerDisconnectedError as error:
                 # Most often a connection that the server closed just as it was used again.
                 if repeatable and attempts > 0:
@@ -150,6 +152,8 @@ class Transport:
                 if not response.ok:
                     raise self._refusal(response, await response.read())
                 async for chunk in response.content.iter_any():
+                    if self._metrics is not None:
+                        self._metrics.watched(self._host, len(chunk))
                     yield chunk
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
