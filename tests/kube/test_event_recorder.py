@@ -77,14 +77,15 @@ def test_repetitions_are_counted_in_the_first_event_and_written_twice_a_minute_a
             desk.note()
             await until(lambda: len(desk.api.creates) == 1)
             for _ in range(100):
-                desk.note(note="words do not matter")
+                desk.note()
                 await asyncio.sleep(1)
             await until(lambda: desk.api.patches != [] and desk.count() == 101)
             assert len(desk.api.creates) == 1
             assert len(desk.api.patches) <= 5
             desk.note(PODS[1])
             desk.note(reason="Other")
-            await until(lambda: len(desk.api.creates) == 3)
+            desk.note(note="went back to v2")
+            await until(lambda: len(desk.api.creates) == 4)
 
     run_virtually(story)
 

@@ -4,8 +4,8 @@
 wrong here ever reaches a reconcile: an event that cannot be written is dropped, counted and logged.
 
 As in client-go's recorder for events.k8s.io/v1, the same event about the same object within six minutes is not written
-again but counted in the `series` of the first one, and the count is written twice a minute at most. As in its spam
-filter, one object gets a burst of 25 events, and then one more every five minutes.
+again but counted in the `series` of the first one, and the count is written twice a minute at most. Unlike there, another
+note is another event: of two releases in six minutes both are told. As in its spam filter, one object gets a burst of 25 events, and then one more every five minutes.
 """
 
 from collections import OrderedDict
@@ -45,7 +45,7 @@ EventKind = Literal["Normal", "Warning"]
 
 log = structlog.get_logger(__name__)
 
-_SeriesKey = tuple[str, str, str, str]
+_SeriesKey = tuple[str, str, str, str, str]
 
 
 @dataclass
@@ -108,7 +108,7 @@ class EventRecorder:
     def _note(self, regarding: ObjectReference, event_type: EventKind, reason: str, note: str, action: str) -> None:
         now = self._clock.now()
         about = f"{regarding.kind}/{regarding.namespace}/{regarding.name}/{regarding.uid}"
-        key = (about, event_type, reason, action)
+        key = (about, event_type, reason, action, note)
         series = self._series.get(key)
         if series is not None and now - series.last <= SERIES_SECONDS:
             series.count += 1
