@@ -27,7 +27,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from kubernetes_contenders import NAMESPACE, ArgoRollouts, Contender, Outrider
+from contenders.rollouts import NAMESPACE, ArgoRollouts, Contender, Outrider
 
 from outrider.controllers.operator import Operator, OperatorConfig
 from outrider.kube.api import Api

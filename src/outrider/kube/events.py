@@ -4,8 +4,9 @@
 wrong here ever reaches a reconcile: an event that cannot be written is dropped, counted and logged.
 
 As in client-go's recorder for events.k8s.io/v1, the same event about the same object within six minutes is not written
-again but counted in the `series` of the first one, and the count is written twice a minute at most. Unlike there, another
-note is another event: of two releases in six minutes both are told. As in its spam filter, one object gets a burst of 25 events, and then one more every five minutes.
+again but counted in the `series` of the first one, and the count is written twice a minute at most. Unlike there,
+another note is another event: of two releases in six minutes both are told. As in its spam filter, one object gets a
+burst of 25 events, and then one more every five minutes.
 """
 
 from collections import OrderedDict

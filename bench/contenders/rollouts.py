@@ -51,7 +51,7 @@ class Outrider:
         return crds()
 
     def command(self, kubeconfig: Path) -> list[str]:
-        return [sys.executable, str(Path(__file__).with_name("kubernetes.py")), "--operator", str(kubeconfig)]
+        return [sys.executable, str(Path(__file__).parents[1] / "kubernetes.py"), "--operator", str(kubeconfig)]
 
     def written(self, number: int, version: str) -> list[Written]:
         manifest = {
