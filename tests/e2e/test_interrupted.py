@@ -37,3 +37,19 @@ def test_the_demo_given_up(world: LocalWorld, line: str, number: signal.Signals)
         assert demo.wait(60) == 130
     assert told == "\nending the local world ...\ninterrupted\n"
     assert world.processes() == []
+
+
+def test_a_world_whose_output_nobody_reads_any_more_ends_when_it_is_told_to(world: LocalWorld) -> None:
+    command = [sys.executable, "-m", "outrider", "up", "--gateway-port", "0", "--api-port", "0"]
+    with subprocess.Popen(command, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        assert up.stderr is not None
+        up.stdout.readline()  # it is up
+        up.stdout.close()
+        up.stderr.close()
+        up.terminate()
+        try:
+            assert up.wait(60) is not None
+        finally:
+            up.kill()
+    assert world.processes() == []

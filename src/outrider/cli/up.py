@@ -1,6 +1,7 @@
 """`outrider up`: run a local world."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -176,11 +177,13 @@ async def _run(folder: WorldFolder, run_world: "RunWorld") -> int:
     up = False
 
     def end() -> None:
+        first = not stop.is_set()
+        stop.set()
         if not up:
             running.cancel()  # what has come up so far is taken down again
-        elif not stop.is_set():
-            print("ending the pods ...", file=sys.stderr, flush=True)
-        stop.set()
+        elif first:
+            with contextlib.suppress(OSError):  # nobody reads any more: the end of a pipe does not keep the world
+                print("ending the pods ...", file=sys.stderr, flush=True)
 
     def ready(world: "Running") -> None:
         nonlocal up
