@@ -92,7 +92,9 @@ def test_what_looks_shows_what_is_there(shell: Shell) -> None:
         assert known in explained
     assert "<no description>" not in explained
     history = shell.lines(f"kubectl rollout history deployment/{NAME} -n production")
-    assert history[:3] == [[f"deployment.apps/{NAME}"], ["REVISION", "CHANGE-CAUSE"], ["1", "<none>"]]
+    assert history[:2] == [[f"deployment.apps/{NAME}"], ["REVISION", "CHANGE-CAUSE"]]
+    number, version, revision = history[2]
+    assert (number, version, revision.startswith(f"({NAME}-")) == ("1", "v1.2.0", True)
     may = "kubectl auth can-i patch llmdeployments -n production"
     assert shell.run(may) == "yes\n"
     assert shell.run(f"{may} --as=system:serviceaccount:production:default", code=1) == "no\n"

@@ -8,7 +8,7 @@ from typing import Any
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.modelrevision import ModelRevisionSpec
-from outrider.api.names import label_value
+from outrider.api.names import label_value, revision_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.deployment.observed import APPLIED_HASH
 from outrider.plan.deployment.pod import pod_template
@@ -16,6 +16,8 @@ from outrider.plan.deployment.revision import content_hash, owner_reference
 from outrider.plan.deployment.snapshot import PlanConfig
 
 Body = dict[str, Any]
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+"""What `kubectl rollout history` shows beside a revision of a Deployment."""
 
 
 def selector(name: str) -> dict[str, str]:
@@ -33,6 +35,7 @@ def deployment_body(
     """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works."""
     name = owner.metadata.name
     body = object_body("apps/v1", "Deployment", owner, name)
+    body["metadata"]["annotations"] = {CHANGE_CAUSE: f"{revision.version} ({revision_name(name, revision.hash)})"}
     body["spec"] = {
         "replicas": spec.desired_replicas,
         "selector": {"matchLabels": selector(name)},
@@ -108,7 +111,8 @@ def object_body(api_version: str, kind: str, owner: LLMDeployment, name: str) ->
 
 def signed(body: Body) -> Body:
     """With the hash of its own content, by which a later look knows that it was applied just so."""
-    body["metadata"]["annotations"] = {APPLIED_HASH: content_hash(body)[:16]}
+    annotations = body["metadata"].get("annotations", {})
+    body["metadata"]["annotations"] = {**annotations, APPLIED_HASH: content_hash(body)[:16]}
     return body
 
 
