@@ -146,7 +146,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a schedule of four fields": (
         {"backup": {"schedule": "0 2 * *"}},
-        'spec.backup.schedule: Invalid value: "0 2 * *": must match',
+        'spec.backup.schedule: Invalid value: "0 2 * *": must be five fields: minute, hour',
     ),
 }
 

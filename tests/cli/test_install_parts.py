@@ -85,7 +85,7 @@ WRONG_VALUES = {
     "a wrong type": ("replicas: two\n", Exit.USAGE, "`$.replicas`"),
     "two documents": ("replicas: 1\n---\nreplicas: 2\n", Exit.INVALID, "one mapping of settings"),
     "a list": ("- a\n", Exit.INVALID, "one mapping of settings"),
-    "no YAML": ("a: [\n", Exit.INVALID, "cannot be read"),
+    "no YAML": ("a: [\n", Exit.INVALID, "not valid YAML: line 2"),
     "a contradiction": ("clusterRoles: false\n", Exit.USAGE, "name the namespaces to look after"),
 }
 

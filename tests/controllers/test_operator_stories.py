@@ -182,7 +182,7 @@ def test_an_invalid_spec_is_reported_and_harms_no_other() -> None:
             await world.apply(other)
             await world.until_ready("v1.0.0", "other")
             # A mistake that no schema can see, so that the object is stored.
-            await world.edit({"runtime": {"env": [{"name": "POD_IP", "value": "127.0.0.1"}]}})
+            await world.edit({"volumeMounts": [{"name": "nowhere", "mountPath": "/data"}]})
             await until(lambda: world.condition("SpecValid").status == "False")
             assert world.condition("Ready").reason == "InvalidSpec"
             assert len(world.pods()) == 2

@@ -15,17 +15,17 @@ import msgspec
 
 from outrider.api import rules
 from outrider.api.aliases import MOVED
-from outrider.api.fields import Schema
+from outrider.api.fields import FORMS, NOT_SAYS, SAYS, Schema
 from outrider.api.labels import GROUP, VERSION
 from outrider.api.llmdeployment import UNKNOWN, LLMDeploymentStatus
 from outrider.api.meta import Condition
 from outrider.api.modelrevision import ModelRevisionSpec, ModelRevisionStatus
-from outrider.api.schema import KEEP_UNKNOWN, SAYS, Extra, Generator
+from outrider.api.schema import KEEP_UNKNOWN, Extra, Generator
 from outrider.api.schema_check import default_object, prune_object, validate_object
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_model import Model, Resources
-from outrider.api.spec_operations import Autoscaling, RollingUpdate
-from outrider.api.spec_pod import Runtime
+from outrider.api.spec_operations import Autoscaling, Canary, RollingUpdate, WrittenTriggers
+from outrider.api.spec_pod import EnvVar, Runtime, Security
 from outrider.api.versionpin import VersionPinSpec, VersionPinStatus
 
 __all__ = ["KINDS", "crd", "default_object", "object_schema", "printer_columns", "prune_object", "validate_object"]
@@ -41,7 +41,11 @@ EXTRAS: Mapping[type, Extra] = {
     Resources: Extra(rules=(rules.GPUS_NOT_OVERCOMMITTED,)),
     Autoscaling: Extra(rules=(rules.MINIMUM_BELOW_MAXIMUM,)),
     RollingUpdate: Extra(rules=(rules.ROLLING_UPDATE_MOVES,)),
+    WrittenTriggers: Extra(rules=(rules.TRIGGER_NAMES_INDICATOR,)),
+    Canary: Extra(rules=(rules.STEPS_RISE,)),
     Runtime: Extra(lists={"env": ("name",)}),
+    EnvVar: Extra(rules=(rules.ONE_SOURCE,)),
+    Security: Extra(rules=(rules.NOT_ROOT,)),
     LLMDeploymentStatus: Extra(lists=_CONDITIONS),
     ModelRevisionSpec: Extra(rules=(rules.IMMUTABLE,), required=("deployment", "hash", "modelUri", "version")),
     ModelRevisionStatus: Extra(lists=_CONDITIONS),
@@ -197,8 +201,9 @@ def object_schema(kind: str, *, describe: bool = False) -> Schema:
 def published(schema: Schema, *, repeated: bool = False) -> Schema:
     """A copy as an API server takes it, which refuses text by a rule that says what is allowed.
 
-    Of a pattern it would print the regular expression alone. Within lists and maps (`repeated`) patterns stay: the
-    server estimates what a rule costs on as many items as fit into a request, and would refuse the CRD.
+    Of a pattern it would print the regular expression alone, and of a `not` not even the field. Within lists and maps
+    (`repeated`) patterns stay: the server estimates what a rule costs on as many items as fit into a request, and would
+    refuse the CRD.
     """
     plain: Schema = {}
     for key, value in schema.items():
@@ -206,14 +211,32 @@ def published(schema: Schema, *, repeated: bool = False) -> Schema:
             plain[key] = published(dict(value), repeated=True)
         elif key == "properties":
             plain[key] = {name: published(part, repeated=repeated) for name, part in value.items()}
-        elif key != SAYS:
+        elif not key.startswith("x-outrider-"):
             plain[key] = value
-    said = schema.get(SAYS)
-    if said and not repeated and plain.get("type") == "string":
-        pattern = plain.pop("pattern")
+    if plain.get("type") != "string":
+        return plain
+    texts = _text_rules(schema, repeated=repeated)
+    if texts:
         plain.setdefault("maxLength", LONGEST_WORD)
-        plain["x-kubernetes-validations"] = [{"rule": f"self.matches({_cel_text(pattern)})", "message": said}]
+        plain["x-kubernetes-validations"] = texts
+        plain.pop("not", None)
+        if not repeated:
+            plain.pop("pattern", None)
     return plain
+
+
+def _text_rules(schema: Schema, *, repeated: bool) -> list[dict[str, str]]:
+    """What a text has to keep, as rules that say what is allowed."""
+    found = []
+    if schema.get(SAYS) and not repeated:
+        found.append({"rule": f"self.matches({_cel_text(schema['pattern'])})", "message": schema[SAYS]})
+    if "not" in schema:
+        words = ", ".join(map(_cel_text, schema["not"]["enum"]))
+        found.append({"rule": f"!(self in [{words}])", "message": schema[NOT_SAYS]})
+    return found + [
+        {"rule": f"!self.startsWith('{beginning}') || self.matches({_cel_text(form)})", "message": told}
+        for beginning, form, told in schema.get(FORMS, ())
+    ]
 
 
 def _cel_text(text: str) -> str:

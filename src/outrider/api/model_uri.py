@@ -18,18 +18,30 @@ _FORMS: dict[Scheme, tuple[re.Pattern[str], str]] = {
     "gs": (re.compile(r"^([a-z0-9][a-z0-9._-]{1,220}[a-z0-9](?:/[^\s?#]*)?)$", re.ASCII), "gs://BUCKET/PREFIX"),
     "oci": (
         re.compile(
-            r"^([A-Za-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._-]+)+)(?:[:@]((?<=:)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|(?<=@)sha256:[0-9a-f]{64}))?$",
+            r"^([A-Za-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._-]+)+)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(sha256:[0-9a-f]{64}))?$",
             re.ASCII,
         ),
         "oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST",
     ),
     "pvc": (re.compile(rf"^({_LABEL}(?:\.{_LABEL})*(?:/[^\s?#]*)?)$", re.ASCII), "pvc://CLAIM/PATH"),
-    "file": (re.compile(r"^(/[^\s?#]+)$"), "file:///ABSOLUTE/PATH"),
+    "file": (re.compile(r"^(/[^\s?#]+)$", re.ASCII), "file:///ABSOLUTE/PATH"),
     "http": (re.compile(r"^([A-Za-z0-9.-]+(?::[0-9]+)?/\S*)$", re.ASCII), "http://HOST/PATH"),
     "https": (re.compile(r"^([A-Za-z0-9.-]+(?::[0-9]+)?/\S*)$", re.ASCII), "https://HOST/PATH"),
 }
 PATTERN = r"^(hf|s3|gs|oci|pvc|file|https?)://\S+$"
 _LONGEST = 2048
+
+
+def _must_look_like(form: str) -> str:
+    return f"Invalid model URI: must look like {form}"
+
+
+def forms() -> tuple[tuple[str, str, str], ...]:
+    """For whoever checks URIs without this parser: how one begins, the pattern it then keeps, what to say if not."""
+    return tuple(
+        (f"{scheme}://", f"^{scheme}://{pattern.pattern.removeprefix('^')}", _must_look_like(form))
+        for scheme, (pattern, form) in _FORMS.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -52,8 +64,9 @@ class ModelUri:
         pattern, form = _FORMS[known]
         found = pattern.fullmatch(rest) if len(text) <= _LONGEST else None
         if found is None:
-            raise ValueError(f"Invalid model URI: must look like {form}")
-        return cls(known, found[1], (found[2] or "") if pattern.groups > 1 else "")
+            raise ValueError(_must_look_like(form))
+        location, *revisions = found.groups()
+        return cls(known, location, next(filter(None, revisions), ""))
 
     @classmethod
     def from_json(cls, raw: Any) -> Self:

@@ -16,7 +16,13 @@ HASH_LENGTHS = (8, 16, 32)
 
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", re.ASCII)
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+_LABEL_VALUE = re.compile(LABEL_VALUE_PATTERN, re.ASCII)
+
+LABEL_VALUE_RULE = (
+    "must be a label value: empty, or at most 63 letters, digits, '-', '_' and '.', "
+    "with a letter or digit first and last"
+)
 
 
 def is_service_name(text: str) -> bool:

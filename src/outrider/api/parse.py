@@ -14,12 +14,16 @@ from outrider.api.labels import GPU_RESOURCE
 from outrider.api.quantity import Quantity
 from outrider.api.spec import ENGINE_ADJUSTMENTS, LLMDeploymentSpec, adjusts_engine
 from outrider.api.spec_model import Model, Resources
-from outrider.api.spec_operations import INDICATOR_UNITS, Stage
+from outrider.api.spec_operations import INDICATORS, Stage
 from outrider.api.walk import Findings, join, read_struct
+from outrider.api.words import closest
 
 __all__ = ["Facts", "FieldError", "Parsed", "parse_spec", "stage_of_namespace"]
 
 STAGE_KEY = "deployment.stage"
+
+_DEEPEST = 100
+"""Levels of a spec that are read. Kubernetes' own deepest, in a pod's affinity, has fewer than 20."""
 
 _TRIGGER_ENTRY = re.compile(r"spec\.rollback\.autoRollback\.triggers\[\d+\](\.[^.]+|\[.*\])")
 
@@ -65,6 +69,8 @@ class Parsed:
     warnings: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     """Paths that no version of Outrider knows."""
+    meant: tuple[tuple[str, str], ...] = ()
+    """(path of an unknown field, name of the field that was probably meant), where that can be guessed."""
     not_acted_on: tuple[str, ...] = ()
     """Paths of known fields whose capability this version lacks; `capabilities.NOT_ACTED_ON` has the reasons."""
     conditional: tuple[tuple[str, str], ...] = ()
@@ -111,6 +117,7 @@ def parse_spec(
         errors=errors,
         warnings=(*fact_warnings, *check_warnings),
         ignored=(*_unknown_fields(findings, folded), *_unused_adjustments(spec, broken)),
+        meant=_meant(findings, folded),
         not_acted_on=_not_acted_on(spec, findings, folded),
         conditional=_conditional(findings, folded),
         facts=facts,
@@ -136,8 +143,24 @@ def _decode(raw: bytes | msgspec.Raw | Mapping[str, Any]) -> Mapping[str, Any] |
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return FieldError("spec", ABSENT, f"is not readable as JSON: {error}", TYPE_INVALID)
     if not isinstance(decoded, Mapping):
-        return FieldError("spec", decoded, f"must be an object, not {kind_of(decoded)}", TYPE_INVALID)
+        message = f"must be an object, not {kind_of(decoded)}: begin with model, which says what to serve"
+        return FieldError("spec", decoded, message, TYPE_INVALID)
+    if _is_deeper(decoded, _DEEPEST):
+        return FieldError(
+            "spec", ABSENT, f"is nested more than {_DEEPEST} levels deep: no field needs that", TYPE_INVALID
+        )
     return decoded
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether there are values below that many levels. Without recursion, which has a limit of its own."""
+    level = [value]
+    for _ in range(levels):
+        parts = [part.values() if isinstance(part, Mapping) else part for part in level]
+        level = [item for part in parts for item in part if isinstance(item, Mapping | list | tuple)]
+        if not level:
+            return False
+    return True
 
 
 def _as_written(error: FieldError, folded: aliases.Folded) -> FieldError:
@@ -149,7 +172,7 @@ def _refuse_unknown_indicators(findings: Findings) -> None:
     for path in findings.unknown:
         found = _TRIGGER_ENTRY.fullmatch(path)
         if found:
-            message = f"is not an indicator: use one of {', '.join(INDICATOR_UNITS)}"
+            message = f"is not an indicator: use one of {', '.join(INDICATORS)}"
             findings.errors.append(FieldError(path, ABSENT, message, NOT_SUPPORTED))
     findings.unknown = [path for path in findings.unknown if not _TRIGGER_ENTRY.fullmatch(path)]
 
@@ -157,6 +180,18 @@ def _refuse_unknown_indicators(findings: Findings) -> None:
 def _unknown_fields(findings: Findings, folded: aliases.Folded) -> tuple[str, ...]:
     unknown = (path for path in findings.unknown if capabilities.covering_line(path) is None)
     return tuple(folded.path_as_written(path) for path in unknown)
+
+
+def _meant(findings: Findings, folded: aliases.Folded) -> tuple[tuple[str, str], ...]:
+    """Other ways of writing a field are meant as often as the field itself."""
+    found = dict(findings.meant)
+    for path in findings.unknown:
+        parent, _, name = path.removeprefix("spec.").rpartition(".")
+        others = [alias.rpartition(".")[2] for alias, _ in aliases.MOVED if alias.rpartition(".")[0] == parent]
+        word = closest(name, others)
+        if word:
+            found.setdefault(path, word)
+    return tuple((folded.path_as_written(path), word) for path, word in found.items())
 
 
 def _unused_adjustments(spec: LLMDeploymentSpec, broken: set[str]) -> tuple[str, ...]:

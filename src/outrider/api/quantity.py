@@ -20,6 +20,7 @@ _DECIMAL_NAME = {power: suffix for suffix, power in _DECIMAL.items()}
 
 PATTERN = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 """The pattern that Kubernetes itself publishes for quantities; the exact check is the parser's."""
+NOT_NEGATIVE_PATTERN = PATTERN.replace("[+-]?[0-9.]", "[+]?[0-9.]")
 _NUMBER = re.compile(r"^([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3}|[A-Za-z]{0,2})$", re.ASCII)
 _ALLOWED = 'a quantity, for example "500m", "4", "16Gi" or "1.5"'
 _LONGEST = 64

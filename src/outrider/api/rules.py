@@ -5,6 +5,7 @@ An API server evaluates the CEL; the local world, which has no CEL, evaluates th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from outrider.api.labels import GPU_RESOURCE
@@ -95,6 +96,52 @@ ROLLING_UPDATE_MOVES = Rule(
 )
 
 
+def _names_indicator(value: Mapping[str, Any], _: Any) -> bool:
+    return any(_has(value, name) for name in ("errorRate", "latencyP95", "throughput"))
+
+
+TRIGGER_NAMES_INDICATOR = Rule(
+    "has(self.errorRate) || has(self.latencyP95) || has(self.throughput)",
+    "name one indicator: errorRate, latencyP95, throughput",
+    _names_indicator,
+)
+
+
+def _one_source(value: Mapping[str, Any], _: Any) -> bool:
+    return not _has(value, "value", "valueFrom")
+
+
+ONE_SOURCE = Rule("!(has(self.value) && has(self.valueFrom))", "must have value or valueFrom, not both", _one_source)
+
+
+def _rise(value: Mapping[str, Any], _: Any) -> bool:
+    weights = [step["weight"] for step in value.get("steps", ())]
+    return all(before < after for before, after in pairwise(weights))
+
+
+STEPS_RISE = Rule(
+    "!has(self.steps) || (self.steps.map(step, step.weight).isSorted() && "
+    "self.steps.all(step, self.steps.exists_one(other, other.weight == step.weight)))",
+    "each step must have a larger weight than the one before",
+    _rise,
+    "steps",
+)
+
+
+def _not_root(value: Mapping[str, Any], _: Any) -> bool:
+    enabled = value.get("enabled")
+    return value.get("runAsUser") != 0 or enabled is False or not value.get("runAsNonRoot", enabled)
+
+
+NOT_ROOT = Rule(
+    "!has(self.runAsUser) || self.runAsUser != 0 || (has(self.enabled) && !self.enabled) || "
+    "!(has(self.runAsNonRoot) ? self.runAsNonRoot : (has(self.enabled) && self.enabled))",
+    "runAsUser must not be 0 (root) together with runAsNonRoot, which enabled: true implies",
+    _not_root,
+    "runAsUser",
+)
+
+
 def _unchanged(value: Any, old: Any) -> bool:
     return bool(value == old)
 
@@ -117,6 +164,10 @@ RULES: tuple[Rule, ...] = (
     GPUS_NOT_OVERCOMMITTED,
     MODEL_SAYS_WHERE,
     ROLLING_UPDATE_MOVES,
+    TRIGGER_NAMES_INDICATOR,
+    ONE_SOURCE,
+    STEPS_RISE,
+    NOT_ROOT,
     IMMUTABLE,
     PIN_NAMES_TARGET,
 )

@@ -18,12 +18,10 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
-from outrider.api.fields import ANY, Leaf, Schema, SchemaOnly
+from outrider.api.fields import ANY, NOT_SAYS, SAYS, Leaf, NoneOf, Schema, SchemaOnly
 from outrider.api.rules import Rule
 
 KEEP_UNKNOWN = "x-kubernetes-preserve-unknown-fields"
-SAYS = "x-outrider-says"
-"""Beside a pattern: what is allowed, in words. A CRD says it by a rule: see `crd.published`."""
 _NOTHING = "\n"
 _SCALARS: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
@@ -81,7 +79,9 @@ class Generator:
         schema = self.schema(base)
         for extra in extras:
             if isinstance(extra, Meta):
-                schema |= _bounds(extra)
+                schema |= _bounds(extra, is_list=schema.get("type") == "array")
+            if isinstance(extra, NoneOf):
+                schema |= {"not": {"enum": list(extra.words)}, NOT_SAYS: extra.refusal}
         return schema
 
     def _union(self, args: Sequence[Any]) -> Schema:
@@ -139,13 +139,16 @@ def _says(leaf: Leaf) -> Schema:
     raise AssertionError(f"a line break is taken by the parser of {leaf.schema}")
 
 
-def _bounds(meta: Meta) -> Schema:
+def _bounds(meta: Meta, *, is_list: bool) -> Schema:
+    if is_list:
+        return {} if meta.max_length is None else {"maxItems": meta.max_length}
     known = {
         "minimum": meta.ge,
         "maximum": meta.le,
         "pattern": meta.pattern,
         "minLength": meta.min_length,
         "maxLength": meta.max_length,
+        SAYS: meta.description if meta.pattern is not None else None,
     }
     return {name: value for name, value in known.items() if value is not None}
 

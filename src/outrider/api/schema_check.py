@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from outrider.api.errors import ABSENT, INVALID, NOT_SUPPORTED, TYPE_INVALID, FieldError, required
-from outrider.api.fields import Schema, whole
+from outrider.api.fields import FORMS, NOT_SAYS, SAYS, Schema, whole
 from outrider.api.rules import rule_for
-from outrider.api.schema import KEEP_UNKNOWN, SAYS
+from outrider.api.schema import KEEP_UNKNOWN
 from outrider.api.walk import join
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -123,18 +123,33 @@ def _bound_problems(schema: Schema, value: Any) -> list[tuple[str, str]]:
     problems = []
     if "enum" in schema and value not in schema["enum"]:
         problems.append((f"must be one of {', '.join(map(str, schema['enum']))}", NOT_SUPPORTED))
+    if "not" in schema and value in schema["not"]["enum"]:
+        problems.append((schema[NOT_SAYS], INVALID))
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value < schema.get("minimum", value):
             problems.append((f"must be {schema['minimum']} or more", INVALID))
         if value > schema.get("maximum", value):
             problems.append((f"must be {schema['maximum']} or less", INVALID))
     if isinstance(value, str):
-        if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
-            problems.append((schema.get(SAYS) or f"must match {schema['pattern']}", INVALID))
-        if len(value) < schema.get("minLength", 0):
-            problems.append(("must not be empty", INVALID))
-        if len(value) > schema.get("maxLength", len(value)):
-            problems.append((f"must have at most {schema['maxLength']} characters", INVALID))
+        problems += [(message, INVALID) for message in _text_problems(schema, value)]
+    if isinstance(value, list) and len(value) > schema.get("maxItems", len(value)):
+        problems.append((f"must have at most {schema['maxItems']} items", INVALID))
+    return problems
+
+
+def _text_problems(schema: Schema, value: str) -> list[str]:
+    problems = []
+    if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
+        problems.append(schema.get(SAYS) or f"must match {schema['pattern']}")
+    problems += [
+        told
+        for beginning, pattern, told in schema.get(FORMS, ())
+        if value.startswith(beginning) and not _pattern(pattern).search(value)
+    ]
+    if len(value) < schema.get("minLength", 0):
+        problems.append("must not be empty")
+    if len(value) > schema.get("maxLength", len(value)):
+        problems.append(f"must have at most {schema['maxLength']} characters")
     return problems
 
 

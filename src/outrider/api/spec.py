@@ -21,7 +21,16 @@ from outrider.api.spec_operations import (
     Scheduling,
     Stage,
 )
-from outrider.api.spec_pod import PodSettings, Runtime, SecretReference, Security, Template
+from outrider.api.spec_pod import (
+    ContainerObject,
+    MountObject,
+    PodSettings,
+    Runtime,
+    SecretReference,
+    Security,
+    Template,
+    VolumeObject,
+)
 
 __all__ = ["LLMDeploymentSpec", "Model", "PodSettings", "Release", "Resources", "Rollback", "RolloutStrategy", "Stage"]
 
@@ -46,10 +55,10 @@ class LLMDeploymentSpec(msgspec.Struct, frozen=True, rename="camel"):
     disruption: Disruption = Disruption()
     runtime: Runtime = Runtime()
     template: Template = Template()
-    containers: tuple[AnyObject, ...] = ()
+    containers: tuple[ContainerObject, ...] = ()
     """Containers beside the engine. One without an image adds its `env` and `volumeMounts` to the engine's."""
-    volumes: tuple[AnyObject, ...] = ()
-    volume_mounts: tuple[AnyObject, ...] = ()
+    volumes: tuple[VolumeObject, ...] = ()
+    volume_mounts: tuple[MountObject, ...] = ()
     image_pull_secrets: tuple[SecretReference, ...] = ()
     startup_probe: AnyObject = {}
     liveness_probe: AnyObject = {}

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from outrider.api import catalog
-from outrider.api.fields import ANY, ModelUriField, QuantityField, SchemaOnly, VersionField, words
+from outrider.api.fields import ANY, INT32, INT64, ModelUriField, QuantityField, SchemaOnly, VersionField, words
 from outrider.api.labels import GPU_RESOURCE, HTTP_PORT
 from outrider.api.model_uri import ModelUri
 from outrider.api.quantity import Quantity
@@ -18,9 +18,14 @@ QUANTIZATION_TYPES = ("auto", "none", "fp16", "bf16", "fp8", "int8", "int4", "gp
 SHA256_PATTERN = r"^([0-9A-Fa-f]{64}|[0-9A-Fa-f]{0,63}\.\.\.)?$"
 """A digest, or a placeholder for one: the first digits and three dots."""
 
-Count = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
-Sha256 = Annotated[str, Meta(pattern=SHA256_PATTERN)]
+Count = Annotated[int, Meta(ge=1, le=INT32)]
+NotNegative = Annotated[int, Meta(ge=0, le=INT32)]
+Sha256 = Annotated[
+    str, Meta(pattern=SHA256_PATTERN, max_length=66, description="must be 64 hex digits, as sha256sum prints them")
+]
+FileSha256 = Annotated[
+    str, Meta(pattern=r"^[0-9A-Fa-f]{64}$", description="must be 64 hex digits, as sha256sum prints them")
+]
 
 
 class Quantization(msgspec.Struct, frozen=True, rename="camel"):
@@ -44,7 +49,7 @@ class Registry(msgspec.Struct, frozen=True, rename="camel"):
 class Checksums(msgspec.Struct, frozen=True, rename="camel"):
     sha256: Sha256 = ""
     """SHA-256 of the model's manifest: the sorted lines that `sha256sum` prints for its files. 64 hex digits."""
-    files: dict[str, Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{64}$")]] = {}
+    files: dict[str, FileSha256] = {}
     """SHA-256 of single files, by their path in the model."""
 
     @property
@@ -96,7 +101,7 @@ class Model(msgspec.Struct, frozen=True, rename="camel"):
     checksums: Checksums = Checksums()
     framework: str = ""
     architecture: str = ""
-    parameters: Count | None = None
+    parameters: Annotated[int, Meta(ge=1, le=INT64)] | None = None
     """Number of parameters, where the catalogue does not know it; sizes defaults and load-time estimates."""
     parallelism: Parallelism = Parallelism()
     cache: ModelCache = ModelCache()

@@ -1,12 +1,21 @@
 """The part of an LLMDeployment's spec that says how it is operated: scale, releases, rollback, monitoring, backup."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from outrider.api.duration import Duration
-from outrider.api.fields import CountOrPercent, DurationField, MoneyField, TriggerField, VersionField, words
+from outrider.api.fields import (
+    INT32,
+    CountOrPercent,
+    DurationField,
+    FallbackField,
+    LabelValue,
+    MoneyField,
+    trigger_in,
+    words,
+)
 from outrider.api.trigger import Trigger
 
 Stage = Literal["poc", "development", "staging", "production"]
@@ -14,17 +23,19 @@ STAGES = ("poc", "development", "staging", "production")
 RolloutStrategy = Literal["RollingUpdate", "Canary", "BlueGreen", "Recreate"]
 ROLLOUT_STRATEGIES = ("RollingUpdate", "Canary", "BlueGreen", "Recreate")
 Indicator = Literal["errorRate", "latencyP95", "throughput"]
-INDICATOR_UNITS: dict[Indicator, tuple[str, ...]] = {
-    "errorRate": ("%",),
-    "latencyP95": ("ms", "s"),
-    "throughput": ("tokens/sec",),
-}
-"""What each rollback indicator may be compared in."""
+INDICATORS: tuple[Indicator, ...] = get_args(Indicator)
 
-Count = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1, le=INT32)]
+NotNegative = Annotated[int, Meta(ge=0, le=INT32)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Cron = Annotated[str, Meta(pattern=r"^\S+(\s+\S+){4}$")]
+Cron = Annotated[
+    str,
+    Meta(
+        pattern=r"^\S+(\s+\S+){4}$",
+        max_length=100,
+        description='must be five fields: minute, hour, day of month, month, day of week, for example "0 2 * * *"',
+    ),
+]
 """Five fields: minute, hour, day of month, month, day of week."""
 AnyObject = dict[str, Any]
 """Passed on as it is."""
@@ -87,7 +98,7 @@ class Scheduling(msgspec.Struct, frozen=True, rename="camel"):
     priority_class_name: str = ""
     """PriorityClass of the pods: what may push out what when GPUs are short. It has to exist."""
     slo_policy: SloPolicy = SloPolicy()
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, LabelValue] = {}
     tolerations: tuple[AnyObject, ...] = ()
     affinity: AnyObject = {}
 
@@ -133,7 +144,7 @@ class Monitoring(msgspec.Struct, frozen=True, rename="camel"):
     alerting: Alerting = Alerting()
     metrics: MetricsEndpoint = MetricsEndpoint()
     service_monitor: ServiceMonitor = ServiceMonitor()
-    labels: dict[str, str] = {}
+    labels: dict[str, LabelValue] = {}
     """Labels of the pods, for whoever selects targets by them."""
     logging: Logging = Logging()
     tracing: Tracing = Tracing()
@@ -157,9 +168,11 @@ class RollbackTrigger(msgspec.Struct, frozen=True):
 class WrittenTriggers(msgspec.Struct, frozen=True, rename="camel"):
     """One entry of the list as people write it: `errorRate: ">1%"`."""
 
-    error_rate: TriggerField | None = None
-    latency_p95: TriggerField | None = msgspec.field(name="latencyP95", default=None)
-    throughput: TriggerField | None = None
+    error_rate: Annotated[Trigger, trigger_in("%", example=">1%")] | None = None
+    latency_p95: Annotated[Trigger, trigger_in("ms", "s", example=">1000ms")] | None = msgspec.field(
+        name="latencyP95", default=None
+    )
+    throughput: Annotated[Trigger, trigger_in("tokens/sec", example="<10 tokens/sec")] | None = None
 
 
 class AutoRollback(msgspec.Struct, frozen=True, rename="camel"):
@@ -167,7 +180,7 @@ class AutoRollback(msgspec.Struct, frozen=True, rename="camel"):
 
     enabled: bool = False
     """Whether the triggers are to be watched. Default: false."""
-    triggers: tuple[WrittenTriggers, ...] = ()
+    triggers: Annotated[tuple[WrittenTriggers, ...], Meta(max_length=50)] = ()
     """Any of them asks for a rollback: `errorRate: ">1%"`, `latencyP95: ">1000ms"`, `throughput: "<10 tokens/sec"`."""
     window: DurationField = Duration.of_seconds(60)
     """The time over which the indicators are taken. Default: 60s."""
@@ -201,7 +214,7 @@ class Rollback(msgspec.Struct, frozen=True, rename="camel"):
 
     enabled: bool = True
     """Rollback is always possible: false changes nothing."""
-    previous_versions: tuple[VersionField, ...] = ()
+    previous_versions: Annotated[tuple[FallbackField, ...], Meta(max_length=50)] = ()
     """Fallbacks, best first. Default: from the deployment's own history."""
     auto_rollback: AutoRollback = AutoRollback()
 
@@ -220,7 +233,8 @@ class CanaryStep(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Canary(msgspec.Struct, frozen=True, rename="camel"):
-    steps: tuple[CanaryStep, ...] = ()
+    steps: Annotated[tuple[CanaryStep, ...], Meta(max_length=101)] = ()
+    """Each step has a larger weight than the one before."""
 
 
 class Release(msgspec.Struct, frozen=True, rename="camel"):

@@ -5,23 +5,50 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from outrider.api.fields import INT32, LabelValue, NoneOf, Schema, SchemaOnly
+
 AnyObject = dict[str, Any]
-UserId = Annotated[int, Meta(ge=0)]
+UserId = Annotated[int, Meta(ge=0, le=INT32)]
+
+RESERVED_ENV = ("POD_IP", "POD_NAME", "POD_NAMESPACE")
+"""What Outrider sets itself in every pod."""
+
+_OBJECTS: Schema = {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+
+
+def _part(*required: str, **lists: Schema) -> SchemaOnly:
+    """An object of Kubernetes' own that is passed on as it is, and what it cannot be without."""
+    properties = {name: {"type": "string", "minLength": 1} for name in required}
+    return SchemaOnly(
+        {
+            "type": "object",
+            "required": list(required),
+            "properties": properties | lists,
+            "x-kubernetes-preserve-unknown-fields": True,
+        }
+    )
+
+
+VolumeObject = Annotated[AnyObject, _part("name")]
+MountObject = Annotated[AnyObject, _part("name", "mountPath")]
+ContainerObject = Annotated[AnyObject, _part("name", env=_OBJECTS, volumeMounts=_OBJECTS)]
 
 
 class EnvVar(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    name: Annotated[str, Meta(min_length=1)]
+    name: Annotated[
+        str, Meta(min_length=1, max_length=253), NoneOf(RESERVED_ENV, "is set by Outrider: use another name")
+    ]
     value: str | None = None
     value_from: AnyObject | None = None
 
 
 class Runtime(msgspec.Struct, frozen=True, rename="camel"):
-    env: tuple[EnvVar, ...] = ()
+    env: Annotated[tuple[EnvVar, ...], Meta(max_length=500)] = ()
     """Environment of the engine."""
 
 
 class TemplateMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    labels: dict[str, str] = {}
+    labels: dict[str, LabelValue] = {}
     annotations: dict[str, str] = {}
 
 

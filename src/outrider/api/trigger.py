@@ -1,6 +1,7 @@
 """Rollback triggers: a comparison with a threshold and a unit, as `">1%"`, `">1000ms"`, `"<10 tokens/sec"`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, Self
@@ -12,8 +13,14 @@ Unit = Literal["%", "ms", "s", "tokens/sec"]
 OPERATORS: tuple[Operator, ...] = (">", ">=", "<", "<=")
 UNITS: tuple[Unit, ...] = ("%", "ms", "s", "tokens/sec")
 
-PATTERN = r"^\s*(>=|<=|>|<)\s*([0-9]+(\.[0-9]+)?)\s*(%|ms|s|tokens/sec|tokens/second)\s*$"
-_WHOLE = re.compile(PATTERN, re.ASCII)
+
+def pattern_in(units: Sequence[Unit]) -> str:
+    """The pattern of triggers that compare in some units."""
+    written = "|".join(unit.replace("tokens/sec", "tokens/sec|tokens/second") for unit in units)
+    return rf"^\s*(>=|<=|>|<)\s*([0-9]+(\.[0-9]+)?)\s*({written})\s*$"
+
+
+_WHOLE = re.compile(pattern_in(UNITS), re.ASCII)
 _ALLOWED = 'must be an operator (> >= < <=), a number and a unit (% ms s tokens/sec), for example ">1%" or ">1000ms"'
 _LONGEST = 60
 

@@ -69,6 +69,8 @@ class Version:
             return cls.parse(raw)
         if isinstance(raw, int | float) and not isinstance(raw, bool):
             raise ValueError(f'is a number: put it in quotes ("{raw}")')  # noqa: TRY004 - ValueError is the parsers' contract
+        if isinstance(raw, bool):
+            raise ValueError(f"is {str(raw).lower()} in YAML, as yes, no, on and off are: put it in quotes")  # noqa: TRY004
         raise ValueError(_ALLOWED)
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -17,7 +17,8 @@ from msgspec import Meta
 from msgspec.structs import FieldInfo
 
 from outrider.api.errors import INVALID, NOT_SUPPORTED, TYPE_INVALID, FieldError, kind_of, required
-from outrider.api.fields import Leaf, whole
+from outrider.api.fields import INT32, INT64, Leaf, NoneOf, whole
+from outrider.api.words import closest
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -28,6 +29,9 @@ class _Broken:
 
 BROKEN = _Broken()
 
+_SHOWN_FIELDS = 4
+"""How many fields of an object are named to who wrote something else."""
+
 
 @dataclass
 class Findings:
@@ -36,6 +40,8 @@ class Findings:
     errors: list[FieldError] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     """Paths of fields that the types do not know."""
+    meant: dict[str, str] = field(default_factory=dict)
+    """Unknown paths to the field beside them that their author probably meant."""
     seen: list[str] = field(default_factory=list)
     """Paths of all known fields that were written, parents before children."""
 
@@ -76,18 +82,22 @@ def join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _wrong(kind: str, hint: str = "") -> Reader:
+Advice = Callable[[Any], str]
+"""What to do about a value of the wrong type; empty where its kind says it."""
+
+
+def _wrong(kind: str, advice: Advice = lambda _: "") -> Reader:
     def refuse(raw: Any, path: str, findings: Findings) -> Any:
-        advice = "remove the field or give it a value" if raw is None else hint
-        message = f"must be {kind}, not {kind_of(raw)}" + (f": {advice}" if advice else "")
+        hint = "remove the field or give it a value" if raw is None else advice(raw)
+        message = f"must be {kind}, not {kind_of(raw)}" + (f": {hint}" if hint else "")
         findings.errors.append(FieldError(path, raw, message, TYPE_INVALID))
         return BROKEN
 
     return refuse
 
 
-def _scalar(accepts: Callable[[Any], bool], kind: str, hint: str = "") -> Reader:
-    refuse = _wrong(kind, hint)
+def _scalar(accepts: Callable[[Any], bool], kind: str, advice: Advice = lambda _: "") -> Reader:
+    refuse = _wrong(kind, advice)
 
     def read(raw: Any, path: str, findings: Findings) -> Any:
         return raw if accepts(raw) else refuse(raw, path, findings)
@@ -95,19 +105,33 @@ def _scalar(accepts: Callable[[Any], bool], kind: str, hint: str = "") -> Reader
     return read
 
 
+def _write_a_number(raw: Any) -> str:
+    if isinstance(raw, bool):
+        return "yes, no, on and off mean true and false in YAML: write digits"
+    if isinstance(raw, float):
+        return "write it without decimals"
+    if not isinstance(raw, str):
+        return ""
+    return "write it without quotes" if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", raw) else "write digits, without quotes"
+
+
+def _write_a_boolean(raw: Any) -> str:
+    return "write it without quotes" if str(raw) in ("true", "false") else "write true or false, without quotes"
+
+
+def _write_text(raw: Any) -> str:
+    return "put it in quotes" if isinstance(raw, bool | int | float) else ""
+
+
 _SCALARS: dict[Any, Reader] = {
-    bool: _scalar(lambda raw: isinstance(raw, bool), "true or false", "write it without quotes"),
-    int: _scalar(
-        lambda raw: isinstance(raw, int) and not isinstance(raw, bool), "an integer", "write it without quotes"
-    ),
-    float: _scalar(
-        lambda raw: isinstance(raw, int | float) and not isinstance(raw, bool), "a number", "write it without quotes"
-    ),
-    str: _scalar(lambda raw: isinstance(raw, str), "text", "put it in quotes"),
+    bool: _scalar(lambda raw: isinstance(raw, bool), "true or false", _write_a_boolean),
+    int: _scalar(lambda raw: isinstance(raw, int) and not isinstance(raw, bool), "an integer", _write_a_number),
+    float: _scalar(lambda raw: isinstance(raw, int | float) and not isinstance(raw, bool), "a number", _write_a_number),
+    str: _scalar(lambda raw: isinstance(raw, str), "text", _write_text),
 }
-_object: Reader = _scalar(lambda raw: isinstance(raw, dict), "an object")
 _refuse_object = _wrong("an object")
-_refuse_list = _wrong("a list")
+_refuse_list = _wrong("a list", lambda _: 'begin each item with "- "')
+_object: Reader = _scalar(lambda raw: isinstance(raw, dict), "an object")
 
 
 def _annotated(base: Any, extras: Sequence[Any]) -> Reader:
@@ -115,7 +139,9 @@ def _annotated(base: Any, extras: Sequence[Any]) -> Reader:
     if leaf is not None:
         return _leaf(leaf)
     inner = compile_reader(base)
-    rules = [rule for extra in extras if isinstance(extra, Meta) for rule in _rules(extra)]
+    counted = "items" if get_origin(base) is tuple else "characters"
+    rules = [rule for extra in extras if isinstance(extra, Meta) for rule in _rules(extra, counted=counted)]
+    rules += [(partial(_is_none_of, extra.words), extra.refusal) for extra in extras if isinstance(extra, NoneOf)]
 
     def read(raw: Any, path: str, findings: Findings) -> Any:
         value = inner(raw, path, findings)
@@ -128,21 +154,33 @@ def _annotated(base: Any, extras: Sequence[Any]) -> Reader:
     return read
 
 
-def _rules(meta: Meta) -> list[tuple[Callable[[Any], bool], str]]:
+def _is_none_of(words: Sequence[str], value: Any) -> bool:
+    return value not in words
+
+
+def _rules(meta: Meta, *, counted: str) -> list[tuple[Callable[[Any], bool], str]]:
+    """What a value has to keep, each with what is said when it does not. A pattern is told by its description."""
     rules: list[tuple[Callable[[Any], bool], str]] = []
     least, most = meta.ge, meta.le
-    if least is not None and most is not None:
+    if least is not None and most is not None and most not in (INT32, INT64):
         rules.append((lambda value: least <= value <= most, f"must be from {least} to {most}"))
-    elif least is not None:
-        rules.append((lambda value: value >= least, f"must be {least} or more"))
+    else:
+        if least is not None:
+            rules.append((lambda value: value >= least, f"must be {least} or more"))
+        if most is not None:
+            rules.append((lambda value: value <= most, f"must be {most} or less"))
     if meta.pattern is not None:
         pattern = whole(meta.pattern)
-        rules.append((lambda value: pattern.search(value) is not None, f"must match {meta.pattern}"))
+        told = meta.description or f"must match {meta.pattern}"
+        rules.append((lambda value: pattern.search(value) is not None, told))
     if meta.min_length is not None:
         rules.append((lambda value: len(value) >= (meta.min_length or 0), "must not be empty"))
     if meta.max_length is not None:
         rules.append(
-            (lambda value: len(value) <= (meta.max_length or 0), f"must have at most {meta.max_length} characters")
+            (
+                lambda value: len(value) <= (meta.max_length or 0),
+                f"must have at most {meta.max_length} {counted}",
+            )
         )
     return rules
 
@@ -219,15 +257,20 @@ def _struct(tp: type[msgspec.Struct]) -> Reader:
     infos: dict[str, tuple[FieldInfo, Reader]] = {
         info.encode_name: (info, compile_reader(info.type)) for info in msgspec.structs.fields(tp)
     }
+    some = ", ".join([*list(infos)[:_SHOWN_FIELDS], *(["..."] if len(infos) > _SHOWN_FIELDS else [])])
+    refuse = _wrong("an object", lambda _: f"its fields are {some}")
 
     def read(raw: Any, path: str, findings: Findings) -> Any:
         if not isinstance(raw, Mapping):
-            return _refuse_object(raw, path, findings)
+            return refuse(raw, path, findings)
         values: dict[str, Any] = {}
         for key, value in raw.items():
             where = join(path, str(key))
             if key not in infos:
                 findings.unknown.append(where)
+                meant = closest(str(key), [name for name in infos if name not in raw])
+                if meant:
+                    findings.meant[where] = meant
                 continue
             findings.seen.append(where)
             info, reader = infos[key]

@@ -7,18 +7,23 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from outrider.api.labels import CLI_FIELD_OWNER
+from outrider.api.names import LABEL_LENGTH
+from outrider.api.words import closest
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit, all_of, as_cli_error
-from outrider.cli.manifests import Manifest, namespace_of, read_manifests
+from outrider.cli.manifests import Found, Manifest, find_manifests, namespace_of
+from outrider.cli.objects import kind_of_manifest
 from outrider.cli.output import NameOrData, print_structured, without_managed_fields
 from outrider.cli.waiting import seconds, wait_until_ready
 from outrider.kube.api import BadRequest, Conflict, Forbidden, Invalid, Kind, NotFound, Object
 from outrider.kube.objects import NAMESPACE
-from outrider.kube.resources import ALL, LLM_DEPLOYMENT, kind_for
+from outrider.kube.resources import LLM_DEPLOYMENT
 
 
 @dataclass(frozen=True)
-class _Checked:
+class Checked:
+    """A manifest that may be sent."""
+
     manifest: Manifest
     kind: Kind[Any]
     body: Object
@@ -53,16 +58,16 @@ def apply(
         table, name, json or yaml.
     """
     seconds(timeout, "--timeout")
-    manifests = read_manifests(filename)
-    return asyncio.run(_apply(manifests, wait=wait, timeout=timeout, dry_run=dry_run, output=output, cluster=cluster))
+    found = find_manifests(filename)
+    return asyncio.run(_apply(found, wait=wait, timeout=timeout, dry_run=dry_run, output=output, cluster=cluster))
 
 
 async def _apply(
-    manifests: list[Manifest], *, wait: bool, timeout: str, dry_run: bool, output: NameOrData, cluster: Cluster | None
+    found: Found, *, wait: bool, timeout: str, dry_run: bool, output: NameOrData, cluster: Cluster | None
 ) -> int:
     async with connect(cluster) as connection:
         explicit = cluster.namespace if cluster else None
-        checked = _check_all(manifests, connection.namespace, explicit)
+        checked = check_all(found, connection.namespace, explicit)
         if len(checked) > 1 and not dry_run:
             await _ask_the_server(connection, checked)
         results = [await _apply_one(connection, item, dry_run=dry_run, output=output) for item in checked]
@@ -78,19 +83,24 @@ async def _apply(
     return Exit.OK
 
 
-def _check_all(manifests: list[Manifest], default_namespace: str, explicit: str | None) -> list[_Checked]:
-    checked, refused = [], []
-    for manifest in manifests:
+def check_all(found: Found, default_namespace: str, explicit_namespace: str | None) -> list[Checked]:
+    """What every manifest means: see `check_manifest`.
+
+    Raises:
+        CliError: some are refused, when they were read or now; tells all.
+    """
+    checked, refused = [], list(found.refused)
+    for manifest in found.manifests:
         try:
-            checked.append(check_manifest(manifest, default_namespace, explicit))
+            checked.append(check_manifest(manifest, default_namespace, explicit_namespace))
         except CliError as error:
             refused.append(error)
     if refused:
-        raise all_of(refused, f"of {_count(len(manifests), 'manifest')}")
+        raise all_of(refused, f"of {_count(len(checked) + len(refused), 'manifest')}")
     return checked
 
 
-async def _ask_the_server(connection: Connection, checked: list[_Checked]) -> None:
+async def _ask_the_server(connection: Connection, checked: list[Checked]) -> None:
     """Have the server check every manifest before the first one is sent, so that no half of them is applied.
 
     Raises:
@@ -111,27 +121,20 @@ async def _ask_the_server(connection: Connection, checked: list[_Checked]) -> No
         raise all_of(refused, f"of {_count(len(checked), 'manifest')}")
 
 
-def check_manifest(manifest: Manifest, default_namespace: str, explicit_namespace: str | None) -> _Checked:
+def check_manifest(manifest: Manifest, default_namespace: str, explicit_namespace: str | None) -> Checked:
     """What the manifest means, with its namespace filled in, and what to tell the user about it.
 
     Raises:
         CliError: the kind is unknown, the namespace contradicts `--namespace`, or the spec has errors: all are shown.
     """
-    kind = kind_for(manifest.api_version, manifest.kind)
-    if kind is None:
-        known = ", ".join(sorted(f"{known.kind} ({known.api_version})" for known in ALL))
-        raise CliError(
-            f"{manifest.source}: Outrider does not handle {manifest.kind} ({manifest.api_version})",
-            exit_code=Exit.INVALID,
-            hints=(f"it handles: {known}", "on a cluster, apply other kinds with kubectl"),
-        )
+    kind = kind_of_manifest(manifest)
     metadata = dict(manifest.body["metadata"])
     if kind.namespaced:
         metadata["namespace"] = namespace_of(manifest, kind, default_namespace, explicit_namespace)
     body = {**manifest.body, "metadata": metadata}
     body.pop("status", None)
     notes = _check_spec(manifest, body) if kind == LLM_DEPLOYMENT else ()
-    return _Checked(manifest=manifest, kind=kind, body=body, notes=notes)
+    return Checked(manifest=manifest, kind=kind, body=body, notes=notes)
 
 
 def _check_spec(manifest: Manifest, body: Object) -> tuple[str, ...]:
@@ -145,25 +148,45 @@ def _check_spec(manifest: Manifest, body: Object) -> tuple[str, ...]:
         annotations=metadata.get("annotations") or {},
         labels=metadata.get("labels") or {},
     )
+    strange = _strange_fields(body)
+    meant = dict(parsed.meant)
     if parsed.errors:
+        misspelt = [f"{path}: is no field: did you mean {word}?" for path, word in (*strange, *parsed.meant) if word]
         raise CliError(
-            f"{manifest.source}: LLMDeployment {metadata['name']!r} has {_count(len(parsed.errors), 'error')}",
+            f"{manifest.source}: LLMDeployment {_cut(metadata['name'])!r} has {_count(len(parsed.errors), 'error')}",
             exit_code=Exit.INVALID,
-            hints=tuple(str(error) for error in parsed.errors),
+            hints=(*map(str, parsed.errors), *misspelt),
         )
     notes = [f"warning: {warning}" for warning in parsed.warnings]
+    if strange:
+        notes.append(f"warning: no fields of an object, dropped by the server: {_listed(dict(strange))}")
     if parsed.ignored:
-        notes.append(f"ignored (unknown to this version, kept in the object): {', '.join(parsed.ignored)}")
+        ignored = {path: meant.get(path, "") for path in parsed.ignored}
+        notes.append(f"ignored (unknown to this version, kept in the object): {_listed(ignored)}")
     if parsed.not_acted_on:
         notes.append(f"accepted, not acted on by this version: {', '.join(parsed.not_acted_on)}")
     return tuple(notes)
+
+
+def _strange_fields(body: Object) -> list[tuple[str, str]]:
+    """What stands beside `spec` and is no field of an LLMDeployment, and the field that may be meant, if any."""
+    known = ("apiVersion", "kind", "metadata", "spec", "status")
+    return [(key, closest(key, known)) for key in body if key not in known]
+
+
+def _listed(paths: dict[str, str]) -> str:
+    return ", ".join(f"{path} (did you mean {word}?)" if word else path for path, word in paths.items())
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LABEL_LENGTH else f"{name[: LABEL_LENGTH - 3]}..."
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-async def _apply_one(connection: Connection, item: _Checked, *, dry_run: bool, output: NameOrData) -> Object:
+async def _apply_one(connection: Connection, item: Checked, *, dry_run: bool, output: NameOrData) -> Object:
     metadata = item.body["metadata"]
     raw = item.kind.into(dict)
     try:

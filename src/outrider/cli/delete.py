@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.manifests import namespace_of, read_manifests
-from outrider.cli.objects import one_object, split_target
+from outrider.cli.objects import kind_of_manifest, one_object, split_target
 from outrider.cli.waiting import seconds, wait_until_gone
 from outrider.kube.api import Kind, NotFound, Propagation
-from outrider.kube.resources import find_kind, kind_for
+from outrider.kube.resources import find_kind
 
 
 def delete(
@@ -51,6 +51,10 @@ def delete(
     ignore_not_found
         An object that does not exist is as good as deleted.
     """
+    if filename and kind is not None:
+        raise CliError("say either KIND NAME or --filename, not both", exit_code=Exit.USAGE)
+    if not filename and kind is None:
+        raise CliError("say what to delete: outrider delete KIND NAME, or --filename FILE", exit_code=Exit.USAGE)
     propagation = _propagation(cascade)
     seconds(timeout, "--timeout")
     return asyncio.run(
@@ -103,18 +107,12 @@ async def _delete(
 def _targets(
     connection: Connection, kind: str | None, names: list[str], filename: list[str] | None, explicit: str | None
 ) -> list[tuple[Kind[Any], str, str]]:
-    if filename and kind is not None:
-        raise CliError("say either KIND NAME or --filename, not both", exit_code=Exit.USAGE)
-    if filename:
+    if kind is None:
         found = []
-        for manifest in read_manifests(filename):
-            known = kind_for(manifest.api_version, manifest.kind)
-            if known is None:
-                raise CliError(f"{manifest.source}: Outrider does not handle {manifest.kind}", exit_code=Exit.INVALID)
+        for manifest in read_manifests(filename or ()):
+            known = kind_of_manifest(manifest)
             namespace = namespace_of(manifest, known, connection.namespace, explicit)
             found.append((known, manifest.name, namespace))
-    elif kind is None:
-        raise CliError("say what to delete: outrider delete KIND NAME, or --filename FILE", exit_code=Exit.USAGE)
     else:
         word, first = split_target(kind, names[0] if names else None)
         target, name = one_object(word, first)

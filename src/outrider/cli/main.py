@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from outrider.cli.commands import PASSED_ON, SECTIONS, SUBCOMMANDS, top_level_help
 from outrider.cli.errors import CliError, Exit, as_cli_error
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
             from outrider.cli.kubectl import kubectl
 
             return kubectl(*arguments[1:])
-        code = build_app()(list(arguments), exit_on_error=True)
+        code = _call(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else (Exit.OK if stop.code is None else Exit.USAGE)
     except (CliError, ApiError) as error:
@@ -71,6 +71,22 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return report(CliError(": ".join(str(part) for part in (error.strerror or error, error.filename) if part)))
     return int(code) if isinstance(code, int) else Exit.OK
+
+
+def _call(arguments: Sequence[str]) -> Any:
+    """What the command returns.
+
+    Raises:
+        CliError: the command line is wrong.
+    """
+    from cyclopts import CycloptsError
+
+    try:
+        return build_app()(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        from outrider.cli.usage import usage_error
+
+        raise usage_error(error) from error
 
 
 def report(error: "CliError | ApiError") -> int:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from outrider.api.words import closest
 from outrider.cli.errors import CliError, Exit
+from outrider.cli.manifests import Manifest
 from outrider.kube.api import Kind
-from outrider.kube.resources import ALL, LLM_DEPLOYMENT, find_kind
+from outrider.kube.resources import ALL, LLM_DEPLOYMENT, find_kind, kind_for
 
 
 def kinds_named(word: str) -> list[Kind[Any]]:
@@ -25,8 +27,32 @@ def _kind(word: str) -> Kind[Any]:
     kind = find_kind(word)
     if kind is None:
         names = ", ".join("/".join((known.plural, *known.short_names)) for known in ALL)
-        raise CliError(f"unknown kind {word!r}", exit_code=Exit.USAGE, hints=(f"known: {names}",))
+        meant = closest(word.lower(), [name for known in ALL for name in (known.plural, known.singular)])
+        hints = (*((f"did you mean {meant}?",) if meant else ()), f"known: {names}")
+        raise CliError(f"unknown kind {word!r}", exit_code=Exit.USAGE, hints=hints)
     return kind
+
+
+def kind_of_manifest(manifest: Manifest) -> Kind[Any]:
+    """The kind that a manifest says it is.
+
+    Raises:
+        CliError: Outrider does not handle it; says which kind is meant, where that can be guessed.
+    """
+    kind = kind_for(manifest.api_version, manifest.kind)
+    if kind is not None:
+        return kind
+    written = f"{manifest.kind} ({manifest.api_version})"
+    names = {known.kind.lower(): known for known in ALL}
+    meant = names.get(manifest.kind.lower()) or names.get(closest(manifest.kind.lower(), list(names)))
+    if meant is not None:
+        wrong = "kind" if meant.kind != manifest.kind else "apiVersion"
+        right = meant.kind if wrong == "kind" else meant.api_version
+        hints: tuple[str, ...] = (f"did you mean {wrong}: {right}?",)
+    else:
+        known = ", ".join(sorted(f"{known.kind} ({known.api_version})" for known in ALL))
+        hints = (f"it handles: {known}", "on a cluster, apply other kinds with kubectl")
+    raise CliError(f"{manifest.source}: Outrider does not handle {written}", exit_code=Exit.INVALID, hints=hints)
 
 
 def split_target(kind_word: str, name: str | None) -> tuple[str, str | None]:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from outrider.cli.apply import check_manifest
+from outrider.cli.apply import check_all
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit
-from outrider.cli.manifests import read_manifests
+from outrider.cli.manifests import find_manifests
 from outrider.cli.objects import service_name
 from outrider.cli.output import PlanOutput, print_documents, print_structured
 from outrider.controllers.deployment.gather import gather_live
@@ -79,11 +79,11 @@ async def _targets(
         name = service_name(name)
         await connection.find(LLM_DEPLOYMENT, name)
         return [(connection.namespace, name, None)]
-    targets: list[Target] = []
-    for manifest in read_manifests(filenames):
-        checked = check_manifest(manifest, connection.namespace, namespace)
-        if checked.kind == LLM_DEPLOYMENT:
-            targets.append((checked.body["metadata"]["namespace"], manifest.name, checked.body))
+    targets: list[Target] = [
+        (checked.body["metadata"]["namespace"], checked.manifest.name, checked.body)
+        for checked in check_all(find_manifests(filenames), connection.namespace, namespace)
+        if checked.kind == LLM_DEPLOYMENT
+    ]
     if not targets:
         raise CliError("the manifests hold no LLMDeployment: there is nothing to plan", exit_code=Exit.INVALID)
     return targets

@@ -87,16 +87,13 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    from outrider.cli.strict_yaml import load_all
+    from outrider.cli.manifests import read_text
+    from outrider.cli.strict_yaml import YamlError, load_all
 
     try:
-        documents = load_all(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise CliError(f"{path}: no such file", exit_code=Exit.NOT_FOUND) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise CliError(f"{path}: cannot be read: {error}", exit_code=Exit.INVALID) from error
+        documents = load_all(read_text(path))
+    except YamlError as error:
+        raise CliError(f"{path}: not valid YAML: {error}", exit_code=Exit.INVALID) from error
     values = documents[0] if len(documents) == 1 else None
     if not documents or values is None:
         values = {}
