@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "two points": (Quantity, "1.2.3", "quantity"),
     "not a number": (Quantity, "NaN", "quantity"),
     "digits of other scripts": (Quantity, "٣", "quantity"),
-    "a duration without a unit": (Duration, "30", "duration"),
+    "a duration without a unit": (Duration, "30", "no unit"),
     "a negative duration": (Duration, "-1s", "duration"),
     "finer than a nanosecond": (Duration, "0.5ns", "nanosecond"),
     "a line break after a duration": (Duration, "30s\n", "duration"),

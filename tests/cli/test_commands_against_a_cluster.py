@@ -153,4 +153,7 @@ def test_a_rollback_with_nothing_to_go_back_to_says_where_to_look(outrider, file
 def test_logs_of_a_pod_that_does_not_exist(outrider) -> None:
     code, out, told = outrider("logs", "pod/nobody")
     assert (code, out) == (Exit.NOT_FOUND, "")
-    assert told == 'error: pods "nobody" not found in namespace default\n'
+    assert told == (
+        'error: pods "nobody" not found in namespace default\n'
+        "  see which there are:  outrider get pods --all-namespaces\n"
+    )

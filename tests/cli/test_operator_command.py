@@ -33,7 +33,7 @@ WRONG = {
     "pools of no gateway": (["--inference-pool"], "name it with --gateway"),
     "a label that is none": (["--monitor-labels", "release"], "must be KEY=VALUE"),
     "an address of no gateway": (["--base-url", "https://x"], "name it with --gateway"),
-    "a probe interval without a unit": (["--probe-interval", "10"], "--probe-interval 10: must be a duration"),
+    "a probe interval without a unit": (["--probe-interval", "10"], "--probe-interval 10: has no unit"),
     "probes without pause": (["--probe-interval", "10ms"], "at least 1s"),
     "no workers": (["--concurrency", "0"], "at least 1"),
     "a negative drain": (["--drain-seconds=-1"], "0 or more"),

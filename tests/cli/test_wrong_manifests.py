@@ -42,3 +42,10 @@ def test_a_bad_manifest_is_refused_in_these_words(sentence: str, outrider, tmp_p
     assert out == "", "nothing is applied"
     assert code in (Exit.INVALID, Exit.NOT_FOUND)
     assert outrider("get", "llmd", "--all-namespaces")[1] == "No llmdeployments found.\n"
+
+
+def test_every_message_says_where_what_and_what_to_do() -> None:
+    for sentence, row in ROWS.items():
+        for line in row.says.splitlines():
+            assert "Invalid value: " not in line or line.count(": ") >= 3, f"{sentence}: {line}"
+        assert any(word in row.says for word in (": ", "did you mean", "create it")), sentence

@@ -33,12 +33,12 @@ class Authority:
         self.certificate = folder / "ca.crt"
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, groups: Sequence[str] = ()) -> tuple[Path, Path]:
+    def issue(self, name: str, groups: Sequence[str] = (), *, expired: bool = False) -> tuple[Path, Path]:
         """The files of a certificate, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(name)])
         certificate = (
-            _builder(_name(name, groups), self._name, key.public_key())
+            _builder(_name(name, groups), self._name, key.public_key(), expired=expired)
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -48,10 +48,10 @@ class Authority:
         key_path.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
         return certificate_path, key_path
 
-    def server_tls(self, *, clients: "Authority | None" = None) -> ssl.SSLContext:
+    def server_tls(self, *, clients: "Authority | None" = None, expired: bool = False) -> ssl.SSLContext:
         """The TLS of a server; with `clients` it demands a certificate that this authority issued."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.issue("server"))
+        context.load_cert_chain(*self.issue("server", expired=expired))
         if clients is not None:
             context.load_verify_locations(clients.certificate)
             context.verify_mode = ssl.CERT_REQUIRED
@@ -70,8 +70,10 @@ def _name(common_name: str, groups: Sequence[str] = ()) -> x509.Name:
     return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, expired: bool = False
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC) - dt.timedelta(days=7 if expired else 0)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -15,6 +15,7 @@ from outrider.kube.http import HttpApi
 from outrider.kube.resources import kind_for
 
 TABLE = Path(__file__).parents[1] / "golden" / "wrong-input" / "manifests.yaml"
+COMMAND_LINES = TABLE.parent / "command-lines.yaml"
 HEAD = f"apiVersion: {API_VERSION}\nkind: LLMDeployment\nmetadata: {{name: llama}}\nspec:\n"
 _BLAMED = re.compile(r"(?<![\w.])((?:metadata|spec|data)[\w.\[\]/-]*): (?:Required|Invalid|Forbidden|is not an)")
 
@@ -76,19 +77,44 @@ def table() -> dict[str, Wrong]:
 
 
 def write_table(rows: Mapping[str, Wrong]) -> None:
-    class Readable(yaml.SafeDumper):
-        pass
+    _write(TABLE, rows)
 
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-        style = "|" if "\n" in value else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
-    Readable.add_representer(str, text)
+class WrongCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A command line, its exit code, and all that it prints."""
+
+    run: str
+    exit: int
+    says: str
+
+
+def command_lines() -> dict[str, WrongCommand]:
+    return msgspec.convert(yaml.safe_load(COMMAND_LINES.read_text(encoding="utf-8")), dict[str, WrongCommand])
+
+
+def write_command_lines(rows: Mapping[str, WrongCommand]) -> None:
+    _write(COMMAND_LINES, rows)
+
+
+class _Readable(yaml.SafeDumper):
+    """Texts of several lines as blocks."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Readable.add_representer(str, _text)
+
+
+def _write(path: Path, rows: Mapping[str, Any]) -> None:
     parts = [
-        yaml.dump({sentence: msgspec.to_builtins(row)}, Dumper=Readable, sort_keys=False, width=110, allow_unicode=True)
+        yaml.dump(
+            {sentence: msgspec.to_builtins(row)}, Dumper=_Readable, sort_keys=False, width=110, allow_unicode=True
+        )
         for sentence, row in rows.items()
     ]
-    TABLE.write_text("\n".join(parts), encoding="utf-8")
+    path.write_text("\n".join(parts), encoding="utf-8")
 
 
 def plain_path(path: str) -> str:

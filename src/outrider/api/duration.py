@@ -32,6 +32,8 @@ class Duration:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a duration. Raises ValueError that says what is allowed."""
+        if text.isdecimal() and text.isascii() and text != "0":
+            raise ValueError(f'has no unit: write "{text}s" for seconds')
         if len(text) > _LONGEST or not _WHOLE.fullmatch(text):
             raise ValueError(f"must be {_ALLOWED}")
         exact = sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in _PART.findall(text))

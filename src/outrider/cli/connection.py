@@ -56,8 +56,9 @@ class Connection:
     async def not_here(self, kind: Kind[Any], name: str) -> CliError:
         """What to tell about an object that is not where it was looked for."""
         message = f'{kind.plural} "{name}" not found'
+        command = f"outrider get {kind.plural}"
         if not kind.namespaced:
-            return CliError(message, exit_code=Exit.NOT_FOUND)
+            return CliError(message, exit_code=Exit.NOT_FOUND, hints=(f"see which there are:  {command}",))
         try:
             listed = await self.api.list(kind.into(dict), "", fields=f"metadata.name={name}")
         except ApiError:  # who may look into one namespace only is told of that one only
@@ -65,6 +66,7 @@ class Connection:
         else:
             elsewhere = sorted(str(item["metadata"].get("namespace", "")) for item in listed.items)
         hints = [f"it is in namespace {each}:  --namespace {each}" for each in elsewhere]
+        hints = hints or [f"see which there are:  {command} --all-namespaces"]
         return CliError(f"{message} in namespace {self.namespace}", exit_code=Exit.NOT_FOUND, hints=hints)
 
 
@@ -98,9 +100,9 @@ async def connect(cluster: Cluster | None) -> AsyncIterator[Connection]:
     paths, description, world = kubeconfig_paths(chosen)
     try:
         config = load_kubeconfig(paths, context=chosen.context)
+        api = HttpApi(config)
     except KubeconfigError as error:
         raise CliError(str(error), exit_code=Exit.UNREACHABLE) from error
-    api = HttpApi(config)
     try:
         namespace = chosen.namespace or config.namespace or "default"
         yield Connection(api=api, namespace=namespace, description=description, world=world)

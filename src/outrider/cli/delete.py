@@ -80,7 +80,7 @@ def _propagation(word: str) -> Propagation:
             return "Foreground"
         case "orphan" | "false":
             return "Orphan"
-    raise CliError(f"--cascade: {word!r} is none of background, foreground, orphan", exit_code=Exit.USAGE)
+    raise CliError(f"--cascade {word}: must be one of background, foreground, orphan", exit_code=Exit.USAGE)
 
 
 async def _delete(

@@ -44,7 +44,9 @@ def plan(
         table (sentences), yaml (every object as it should be, as `kubectl diff --filename -` takes them), or the whole
         plan with its reasons: json, or plan (the same as YAML).
     """
-    if (name is None) == (not filename):
+    if name is not None and filename:
+        raise CliError("say either NAME or --filename, not both", exit_code=Exit.USAGE)
+    if name is None and not filename:
         raise CliError("say what to plan: outrider plan NAME, or outrider plan --filename FILE", exit_code=Exit.USAGE)
     return asyncio.run(_plan(name, filename or [], output, cluster))
 

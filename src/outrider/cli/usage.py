@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, get_args
 
 from outrider.api.words import closest
+from outrider.cli.commands import SECTIONS, SUBCOMMANDS
 from outrider.cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def usage_error(error: "CycloptsError") -> CliError:
             named = written if written.startswith("-") else written.lstrip("-").upper()
             wanting = "needs a value after it" if error.keyword else "is missing"
             message, meant = f"{named} {wanting}", ""
+        case exceptions.RepeatArgumentError():
+            message, meant = f"{error.token.keyword} is given more than once: keep one", ""
         case exceptions.CoercionError() if error.msg is None and error.token is not None:
             message, meant = _wrong_value(error)
         case _:
@@ -42,8 +45,12 @@ def usage_error(error: "CycloptsError") -> CliError:
 
 def _unknown_command(error: "CycloptsError", command: str) -> CliError:
     word = (error.unused_tokens or [""])[0]
-    group = error.app
-    known = [name for name in (group or ()) if not name.startswith("-")]
+    parent = " ".join(error.command_chain or ())
+    known = [
+        each.name
+        for each in (*(one for section in SECTIONS for one in section.commands), *SUBCOMMANDS)
+        if each.parent == parent
+    ]
     meant = closest(word, known if not word.startswith("-") else ["--help", "--version"])
     what = "option" if word.startswith("-") else "command"
     hints = [f"did you mean {meant}?"] if meant else [f"there are: {', '.join(known)}"]

@@ -295,6 +295,8 @@ class Transport:
             cause = f"no answer in time ({type(error).__name__})"
         if "CERTIFICATE" in cause.upper():
             hint = "check certificate-authority and tls-server-name of the cluster"
+            if "expired" in cause or "not yet valid" in cause:
+                hint = "renew the server's certificate, and see that this machine's clock is right"
         origin = f" (from {self.config.source})" if self.config.source else ""
         return Unavailable(f"cannot reach the API server {self.config.server}{origin}: {cause}; {hint}")
 
