@@ -4,7 +4,7 @@ The LLMDeployments have 0 replicas, so that nothing but the control plane and th
 Requests and times are the API server's own, from its audit log. A phase ends with the operator's last write after which
 it was quiet and every object's status was of its present generation; how often an event has happened is written half a
 minute after the fact, so that events count among the requests but end no phase. The control plane, this program and the
-operator share the machine's cores: the API server's CPU time is printed beside the operator's.
+operator share the machine's cores: the CPU time of the API server and of Kubernetes' own controllers is printed, too.
 
 The yardstick is Argo Rollouts 1.10.1 with its client limits lifted and Rollouts with 0 replicas. With `--beside` and a
 checkout of its source, its controller built, it is measured in the same run, on a control plane of its own; else the
@@ -64,6 +64,8 @@ class Phase(msgspec.Struct):
     cpu_seconds: float
     megabytes: float
     server_cpu_seconds: float
+    manager_cpu_seconds: float
+    """Of Kubernetes' own controllers, which answer every Deployment and Service with writes of their own."""
     sorts: dict[str, int]
 
 
@@ -139,13 +141,13 @@ def control_plane(folder: Path) -> Iterator[ClusterConfig]:
             plane.wait(60)
 
 
-def server_process(folder: Path) -> Process:
-    """The API server of the control plane in this folder."""
+def program_of_plane(folder: Path, program: str) -> Process:
+    """A program of the control plane in this folder."""
     for entry in Path("/proc").iterdir():
         words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else [b""]
-        if words[0].endswith(b"kube-apiserver") and any(str(folder).encode() in word for word in words):
+        if words[0].endswith(program.encode()) and any(str(folder).encode() in word for word in words):
             return Process(int(entry.name))
-    raise LookupError("no API server runs in this folder")
+    raise LookupError(f"no {program} runs in this folder")
 
 
 def prepare(folder: Path, config: ClusterConfig, contender: Contender) -> Path:
@@ -233,11 +235,13 @@ class Bench:
         self.contender = contender
         self.count = count
         self.audit = AuditLog(folder / "audit.log")
-        self.server = server_process(folder)
+        self.server = program_of_plane(folder, "kube-apiserver")
+        self.manager = program_of_plane(folder, "kube-controller-manager")
         self.phases: list[Phase] = []
 
     async def phase(self, name: str, version: str, process: Process, *, begun: float, writing: bool) -> None:
         cpu, server_cpu = (0.0 if not writing else process.cpu_seconds), self.server.cpu_seconds
+        manager_cpu = self.manager.cpu_seconds
         if writing:
             await write_all(self.api, self.contender, self.count, version)
         while True:
@@ -253,6 +257,7 @@ class Bench:
                 cpu_seconds=process.cpu_seconds - cpu,
                 megabytes=process.megabytes,
                 server_cpu_seconds=self.server.cpu_seconds - server_cpu,
+                manager_cpu_seconds=self.manager.cpu_seconds - manager_cpu,
                 sorts=dict(Counter(f"{each[2]} {each[3]}" for each in self.audit.requests).most_common()),
             )
         )
@@ -288,6 +293,7 @@ def figures(phases: list[Phase], count: int) -> dict[str, dict[str, float]]:
             "cpu_seconds": phase.cpu_seconds,
             "megabytes": phase.megabytes,
             "server_cpu_seconds": phase.server_cpu_seconds,
+            "manager_cpu_seconds": phase.manager_cpu_seconds,
         }
         for phase in phases
     }
@@ -295,7 +301,7 @@ def figures(phases: list[Phase], count: int) -> dict[str, dict[str, float]]:
 
 def show(phases: list[Phase], other: dict[str, dict[str, float]], count: int, beside: str) -> None:
     print(f"{count:,} LLMDeployments with 0 replicas; in brackets {beside}")
-    head = ("", "seconds", "requests each", "operator CPU s", "operator MB", "API server CPU s")
+    head = ("", "seconds", "requests each", "operator CPU s", "operator MB", "API server CPU s", "controllers CPU s")
     print(f"{head[0]:<14}" + "".join(f"{one:>20}" for one in head[1:]))
     for phase, found in zip(phases, figures(phases, count).values(), strict=True):
         than = other[phase.name]
