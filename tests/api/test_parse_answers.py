@@ -277,3 +277,9 @@ QUANTIZATIONS: dict[str, tuple[dict[str, Any], str]] = {
 def test_quantization_has_one_answer(sentence: str) -> None:
     written, kind = QUANTIZATIONS[sentence]
     assert good({"model": MODEL | {"quantization": written}}).model.quantization.type == kind
+
+
+def test_a_whole_number_with_decimals_is_whole_as_for_an_api_server() -> None:
+    parsed = parse({"model": MODEL, "replicas": 2.0})
+    assert parsed.spec is not None
+    assert (parsed.spec.replicas, type(parsed.spec.replicas)) == (2, int)

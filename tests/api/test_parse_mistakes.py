@@ -258,3 +258,32 @@ def test_what_is_doubtful_is_said_and_still_accepted(sentence: str) -> None:
 
 def test_a_good_spec_has_no_warnings() -> None:
     assert parse({"model": MODEL}, namespace="production").warnings == ()
+
+
+PARTLY_READABLE = {
+    "a trigger that is no object": (
+        {"rollback": {"autoRollback": {"triggers": ["errorRate", {"latencyP95": ">1s"}]}}},
+        "spec.rollback.autoRollback.triggers[0]",
+    ),
+    "requests that are a list": ({"resources": {"requests": ["nvidia.com/gpu"]}}, "spec.resources.requests"),
+    "limits that are text": ({"resources": {"limits": "all"}}, "spec.resources.limits"),
+}
+
+
+@pytest.mark.parametrize(("spec", "path"), PARTLY_READABLE.values(), ids=PARTLY_READABLE.keys())
+def test_what_cannot_be_read_is_one_mistake_and_does_not_end_the_reading(spec, path: str) -> None:
+    assert [error.path for error in parse({"model": MODEL} | spec).errors] == [path]
+
+
+def test_a_spec_without_a_bottom_is_one_error() -> None:
+    deep: Any = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    (error,) = parse({"model": MODEL, "affinity": deep}).errors
+    assert str(error) == "spec: is nested more than 100 levels deep: no field needs that"
+
+
+def test_at_most_none_without_a_word_on_the_least_blames_what_is_written() -> None:
+    (error,) = parse({"model": MODEL, "autoscaling": {"maxReplicas": 0}}).errors
+    assert error.path == "spec.autoscaling.maxReplicas"
+    assert parse({"model": MODEL, "autoscaling": {"minReplicas": 0, "maxReplicas": 0}}).errors == ()

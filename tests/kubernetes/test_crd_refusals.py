@@ -102,7 +102,7 @@ OTHERS = {
     ),
     "more at least than at most": (
         _with(autoscaling={"minReplicas": 3, "maxReplicas": 2}),
-        ["spec.autoscaling.minReplicas: Invalid value: minReplicas must not be more than maxReplicas"],
+        [f"spec.autoscaling.minReplicas: Invalid value: {rules.MINIMUM_BELOW_MAXIMUM.message}"],
     ),
     "GPUs overcommitted": (
         _with(resources={"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}}),

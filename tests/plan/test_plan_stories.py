@@ -478,3 +478,17 @@ def test_status_writes_per_release_are_bounded() -> None:
     steps = world.history[before:]
     assert len(steps) <= 12, "a release of two replicas takes a few status writes, however long the model loads"
     assert all(one != other for one, other in pairwise(steps))
+
+
+def test_a_revision_that_somebody_made_unreadable_is_held_and_told_of() -> None:
+    world = PlanWorld()
+    world.settle()
+    (name,) = (name for kind, name in world.objects if kind == "ModelRevision")
+    world.objects[("ModelRevision", name)]["spec"]["modelUri"] = "nowhere"
+    made = world.plan()
+    assert not any(isinstance(action, Apply) for action in made.actions)
+    world.reconcile()
+    assert "has the modelUri 'nowhere'" in world.condition("Ready").message
+    del world.objects[("ModelRevision", name)]
+    world.settle()
+    assert world.status.phase == "Ready"

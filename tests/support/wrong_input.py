@@ -119,7 +119,7 @@ def _write(path: Path, rows: Mapping[str, Any]) -> None:
 
 def plain_path(path: str) -> str:
     """Without what the notations disagree about: `requests[memory]` is `requests.memory`, `.spec` is `spec`."""
-    return re.sub(r"\[([^\]0-9][^\]]*)\]", r".\1", path).removeprefix(".")
+    return re.sub(r"\[(?![0-9]+\])([^\]]+)\]", r".\1", path).removeprefix(".")
 
 
 async def refused(api: HttpApi, body: dict[str, Any]) -> tuple[str, ...]:

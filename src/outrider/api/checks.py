@@ -51,6 +51,10 @@ def _model_has_uri(spec: LLMDeploymentSpec) -> Iterator[Finding]:
 
 def _replica_bounds(spec: LLMDeploymentSpec) -> Iterator[Finding]:
     scaling = spec.autoscaling
+    if scaling.max_replicas == 0 and scaling.min_replicas is None:
+        message = "must be 1 or more: say minReplicas: 0, too, if nothing is to run"
+        yield FieldError("spec.autoscaling.maxReplicas", 0, message)
+        return
     if scaling.max_replicas is not None and scaling.minimum > scaling.max_replicas:
         yield FieldError(
             "spec.autoscaling.minReplicas",

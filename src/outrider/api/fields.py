@@ -45,7 +45,9 @@ def whole(pattern: str) -> re.Pattern[str]:
 
 INT32 = 2**31 - 1
 """Kubernetes counts pods, seconds, ports and users in 32 bits."""
-INT64 = 2**63 - 1
+EXACT = 2**53 - 1
+"""The largest bound that a schema may have: an API server reads bounds as floating-point numbers, and refuses every
+value of a field whose bound is no integer then."""
 
 
 def _text(pattern: str, longest: int | None = None) -> Schema:

@@ -9,13 +9,17 @@ SCHEMES: tuple[Scheme, ...] = ("hf", "s3", "gs", "oci", "pvc", "file", "http", "
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HUB_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+# White space is written out: \s of an API server's patterns (RE2) has no vertical tab, and Python's has.
 _FORMS: dict[Scheme, tuple[re.Pattern[str], str]] = {
     "hf": (
         re.compile(rf"^({_HUB_NAME}/{_HUB_NAME})(?:@([A-Za-z0-9][A-Za-z0-9._/-]*))?$", re.ASCII),
         "hf://NAMESPACE/NAME or hf://NAMESPACE/NAME@REVISION",
     ),
-    "s3": (re.compile(r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[^\s?#]*)?)$", re.ASCII), "s3://BUCKET/PREFIX"),
-    "gs": (re.compile(r"^([a-z0-9][a-z0-9._-]{1,220}[a-z0-9](?:/[^\s?#]*)?)$", re.ASCII), "gs://BUCKET/PREFIX"),
+    "s3": (re.compile(r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[^ \t\n\v\f\r?#]*)?)$", re.ASCII), "s3://BUCKET/PREFIX"),
+    "gs": (
+        re.compile(r"^([a-z0-9][a-z0-9._-]{1,220}[a-z0-9](?:/[^ \t\n\v\f\r?#]*)?)$", re.ASCII),
+        "gs://BUCKET/PREFIX",
+    ),
     "oci": (
         re.compile(
             r"^([A-Za-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._-]+)+)(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(sha256:[0-9a-f]{64}))?$",
@@ -23,12 +27,12 @@ _FORMS: dict[Scheme, tuple[re.Pattern[str], str]] = {
         ),
         "oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST",
     ),
-    "pvc": (re.compile(rf"^({_LABEL}(?:\.{_LABEL})*(?:/[^\s?#]*)?)$", re.ASCII), "pvc://CLAIM/PATH"),
-    "file": (re.compile(r"^(/[^\s?#]+)$", re.ASCII), "file:///ABSOLUTE/PATH"),
-    "http": (re.compile(r"^([A-Za-z0-9.-]+(?::[0-9]+)?/\S*)$", re.ASCII), "http://HOST/PATH"),
-    "https": (re.compile(r"^([A-Za-z0-9.-]+(?::[0-9]+)?/\S*)$", re.ASCII), "https://HOST/PATH"),
+    "pvc": (re.compile(rf"^({_LABEL}(?:\.{_LABEL})*(?:/[^ \t\n\v\f\r?#]*)?)$", re.ASCII), "pvc://CLAIM/PATH"),
+    "file": (re.compile(r"^(/[^ \t\n\v\f\r?#]+)$", re.ASCII), "file:///ABSOLUTE/PATH"),
+    "http": (re.compile(r"^([A-Za-z0-9.-]+(?::[0-9]+)?/[^ \t\n\v\f\r]*)$", re.ASCII), "http://HOST/PATH"),
+    "https": (re.compile(r"^([A-Za-z0-9.-]+(?::[0-9]+)?/[^ \t\n\v\f\r]*)$", re.ASCII), "https://HOST/PATH"),
 }
-PATTERN = r"^(hf|s3|gs|oci|pvc|file|https?)://\S+$"
+PATTERN = r"^(hf|s3|gs|oci|pvc|file|https?)://[^ \t\n\v\f\r]+$"
 _LONGEST = 2048
 
 

@@ -39,12 +39,12 @@ def _has(value: Mapping[str, Any], *names: str) -> bool:
 
 
 def _ordered(value: Mapping[str, Any], _: Any) -> bool:
-    return not _has(value, "minReplicas", "maxReplicas") or value["minReplicas"] <= value["maxReplicas"]
+    return "maxReplicas" not in value or bool(value.get("minReplicas", 1) <= value["maxReplicas"])
 
 
 MINIMUM_BELOW_MAXIMUM = Rule(
-    "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
-    "minReplicas must not be more than maxReplicas",
+    "!has(self.maxReplicas) || (has(self.minReplicas) ? self.minReplicas : 1) <= self.maxReplicas",
+    "minReplicas, which is 1 where nothing is said, must not be more than maxReplicas",
     _ordered,
     "minReplicas",
 )

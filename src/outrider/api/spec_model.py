@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from outrider.api import catalog
-from outrider.api.fields import ANY, INT32, INT64, ModelUriField, QuantityField, SchemaOnly, VersionField, words
+from outrider.api.fields import ANY, EXACT, INT32, ModelUriField, QuantityField, SchemaOnly, VersionField, words
 from outrider.api.labels import GPU_RESOURCE, HTTP_PORT
 from outrider.api.model_uri import ModelUri
 from outrider.api.quantity import Quantity
@@ -101,7 +101,7 @@ class Model(msgspec.Struct, frozen=True, rename="camel"):
     checksums: Checksums = Checksums()
     framework: str = ""
     architecture: str = ""
-    parameters: Annotated[int, Meta(ge=1, le=INT64)] | None = None
+    parameters: Annotated[int, Meta(ge=1, le=EXACT)] | None = None
     """Number of parameters, where the catalogue does not know it; sizes defaults and load-time estimates."""
     parallelism: Parallelism = Parallelism()
     cache: ModelCache = ModelCache()

@@ -31,7 +31,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Cron = Annotated[
     str,
     Meta(
-        pattern=r"^\S+(\s+\S+){4}$",
+        pattern=r"^[^ \t]+([ \t]+[^ \t]+){4}$",
         max_length=100,
         description='must be five fields: minute, hour, day of month, month, day of week, for example "0 2 * * *"',
     ),

@@ -17,7 +17,7 @@ UNITS: tuple[Unit, ...] = ("%", "ms", "s", "tokens/sec")
 def pattern_in(units: Sequence[Unit]) -> str:
     """The pattern of triggers that compare in some units."""
     written = "|".join(unit.replace("tokens/sec", "tokens/sec|tokens/second") for unit in units)
-    return rf"^\s*(>=|<=|>|<)\s*([0-9]+(\.[0-9]+)?)\s*({written})\s*$"
+    return rf"^[ \t]*(>=|<=|>|<)[ \t]*([0-9]+(\.[0-9]+)?)[ \t]*({written})[ \t]*$"
 
 
 _WHOLE = re.compile(pattern_in(UNITS), re.ASCII)

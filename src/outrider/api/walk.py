@@ -17,7 +17,7 @@ from msgspec import Meta
 from msgspec.structs import FieldInfo
 
 from outrider.api.errors import INVALID, NOT_SUPPORTED, TYPE_INVALID, FieldError, kind_of, required
-from outrider.api.fields import INT32, INT64, Leaf, NoneOf, whole
+from outrider.api.fields import EXACT, INT32, Leaf, NoneOf, whole
 from outrider.api.words import closest
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -123,9 +123,19 @@ def _write_text(raw: Any) -> str:
     return "put it in quotes" if isinstance(raw, bool | int | float) else ""
 
 
+_refuse_integer = _wrong("an integer", _write_a_number)
+
+
+def _integer(raw: Any, path: str, findings: Findings) -> Any:
+    """As an API server reads it: 2.0 is 2."""
+    if isinstance(raw, float) and raw.is_integer():
+        return int(raw)
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) else _refuse_integer(raw, path, findings)
+
+
 _SCALARS: dict[Any, Reader] = {
     bool: _scalar(lambda raw: isinstance(raw, bool), "true or false", _write_a_boolean),
-    int: _scalar(lambda raw: isinstance(raw, int) and not isinstance(raw, bool), "an integer", _write_a_number),
+    int: _integer,
     float: _scalar(lambda raw: isinstance(raw, int | float) and not isinstance(raw, bool), "a number", _write_a_number),
     str: _scalar(lambda raw: isinstance(raw, str), "text", _write_text),
 }
@@ -162,7 +172,7 @@ def _rules(meta: Meta, *, counted: str) -> list[tuple[Callable[[Any], bool], str
     """What a value has to keep, each with what is said when it does not. A pattern is told by its description."""
     rules: list[tuple[Callable[[Any], bool], str]] = []
     least, most = meta.ge, meta.le
-    if least is not None and most is not None and most not in (INT32, INT64):
+    if least is not None and most is not None and most not in (INT32, EXACT):
         rules.append((lambda value: least <= value <= most, f"must be from {least} to {most}"))
     else:
         if least is not None:

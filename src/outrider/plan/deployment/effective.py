@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from outrider.api.llmdeployment import AliasResolution
+from outrider.api.model_uri import ModelUri
 from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec
 from outrider.api.parse import Parsed
 from outrider.api.spec import LLMDeploymentSpec
@@ -91,9 +92,25 @@ def decide(snapshot: Snapshot) -> Effective:
     wish = _from_spec(snapshot)
     choice = wish if snapshot.pin is None else _from_pin(snapshot, snapshot.pin, wish)
     if choice.hold is None or snapshot.parsed.spec is None:
-        return choice
+        return _if_readable(choice)
     serving = find_revision(snapshot.revisions, current_revision(snapshot))
-    return msgspec.structs.replace(choice, target=serving.spec if serving is not None else None)
+    return _if_readable(msgspec.structs.replace(choice, target=serving.spec if serving is not None else None))
+
+
+def _if_readable(choice: Effective) -> Effective:
+    """The choice, or a hold: a ModelRevision that was not written by Outrider may say anything."""
+    if choice.target is None:
+        return choice
+    try:
+        ModelUri.parse(choice.target.model_uri)
+    except ValueError as error:
+        message = (
+            f"the ModelRevision of {choice.target.hash} has the modelUri {choice.target.model_uri!r}. {error}. "
+            "Delete it, and it is made anew from the spec."
+        )
+        hold = choice.hold or Hold(UNKNOWN_REVISION, message)
+        return msgspec.structs.replace(choice, target=None, is_new=False, desired=None, hold=hold)
+    return choice
 
 
 def _from_spec(snapshot: Snapshot) -> Effective:
@@ -131,7 +148,7 @@ def _errors(parsed: Parsed) -> str:
 def _from_alias(snapshot: Snapshot, spec: LLMDeploymentSpec) -> Effective:
     name = spec.model.version.text
     kept = snapshot.deployment.status.alias
-    if kept is not None and kept.name == name and kept.revision:
+    if kept is not None and kept.name == name and kept.revision and _unreadable(kept.version) is None:
         found = find_revision(snapshot.revisions, kept.revision)
         target = found.spec if found is not None else wanted_revision(snapshot, spec, Version.parse(kept.version))
         return _resolved(snapshot, target, source=ALIAS, alias_name=name)
