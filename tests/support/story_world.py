@@ -42,6 +42,8 @@ class LocalWorld:
         self.prefix: tuple[str, ...] = ()
         """A program, with its arguments, that runs the commands."""
         self.python = sys.executable
+        self.gateway_port = 0
+        """Where the gateway listens after `up`; 0 for any free port, another one after every `up`."""
         self.folder = WorldFolder(root=home)
         self.env = {
             **{key: value for key, value in os.environ.items() if key != "KUBECONFIG"},
@@ -94,7 +96,7 @@ class LocalWorld:
 
     def up(self, *arguments: str) -> None:
         on = ("--kubernetes",) if self.base == "kubernetes" else ()
-        options = ("--detach", "--gateway-port", "0", "--api-port", "0", *on)
+        options = ("--detach", "--gateway-port", str(self.gateway_port), "--api-port", "0", *on)
         self.outrider("up", *options, *arguments, timeout=2 * DEADLINE)  # it gives up by itself before
 
     def empty(self) -> None:

@@ -34,6 +34,8 @@ class Tally:
     """What became of all requests so far. A streamed request counts as a request and as a stream."""
 
     answers: list[Answer] = field(default_factory=list)
+    began: float = 0.0
+    """Monotonic time at which the traffic began."""
 
     @property
     def requests(self) -> int:
@@ -86,19 +88,18 @@ class Traffic:
         self._max_tokens = max_tokens
         self._headers = dict(headers or {})
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._began = time.monotonic()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
-        self.tally = Tally()
+        self.tally = Tally(began=time.monotonic())
 
     @property
     def now(self) -> float:
         """Seconds since the traffic began."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self.tally.began
 
     async def run(self) -> None:
         """Send until `stop`, then wait for every answer that is still due."""
-        self._began = time.monotonic()
+        self.tally.began = time.monotonic()
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=self._timeout) as session:
             number = 0
@@ -107,7 +108,7 @@ class Traffic:
                 self._in_flight.add(task)
                 task.add_done_callback(self._in_flight.discard)
                 number += 1
-                due = self._began + number * self._interval
+                due = self.tally.began + number * self._interval
                 try:
                     await asyncio.wait_for(self._stop.wait(), max(0.0, due - time.monotonic()))
                 except TimeoutError:
