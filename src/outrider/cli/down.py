@@ -1,16 +1,19 @@
 """`outrider down`: end the local world and every process in it."""
 
-import contextlib
 import os
+import select
 import signal
+import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.progress import Progress
-from outrider.cli.worlds import end_leftovers, remove_state, world_folder
+from outrider.cli.worlds import remove_state, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, running_worlds
 
 _POLL_SECONDS = 0.05
@@ -34,6 +37,7 @@ def down(
         Delete what it kept, too.
     """
     from outrider.cli.waiting import seconds
+    from outrider.local.remains import end_leftovers
 
     limit = seconds(timeout, "--timeout")
     folder = world_folder(world) if world is not None else _the_running_one()
@@ -72,17 +76,15 @@ def stop_world(folder: WorldFolder, limit: float, *, quiet: bool = False) -> flo
     """
     if not folder.running:
         return None
-    asked: int | None = None
-    with Progress(quiet=quiet) as progress:
-        while folder.running:
+    with Progress(quiet=quiet) as progress, ExitStack() as stack:
+        asked: dict[int, Callable[[], bool]] = {}
+        while folder.running or not all(ended() for ended in asked.values()):
             info = folder.info()
             # Without a sign up it is about to be up, and then asked to end; or it is ending by itself.
-            if info is not None and info.pid != asked:
-                asked = info.pid
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(info.pid, signal.SIGTERM)
+            if info is not None and info.pid not in asked:
+                asked[info.pid] = _ask_to_end(info.pid, stack)
             if progress.elapsed > limit:
-                which = f" (process {asked})" if asked is not None else ""
+                which = f" (process {max(asked)})" if asked else ""
                 raise CliError(
                     f"the local world {folder.name!r}{which} is still running after {limit:.0f} s",
                     exit_code=Exit.TIMED_OUT,
@@ -91,3 +93,20 @@ def stop_world(folder: WorldFolder, limit: float, *, quiet: bool = False) -> flo
             progress.show("ending pods")
             time.sleep(_POLL_SECONDS)
         return progress.elapsed
+
+
+def _ask_to_end(pid: int, stack: ExitStack) -> Callable[[], bool]:
+    """Terminate a process; what is returned tells whether it has ended. The lock of its world goes a moment before it.
+
+    Where the system cannot tell, the lock has to do.
+    """
+    try:
+        if sys.platform != "linux":
+            os.kill(pid, signal.SIGTERM)
+            return lambda: True
+        descriptor = os.pidfd_open(pid)
+        stack.callback(os.close, descriptor)
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+    except ProcessLookupError:
+        return lambda: True
+    return lambda: bool(select.select([descriptor], [], [], 0)[0])

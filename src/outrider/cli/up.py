@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from outrider.cli.errors import CliError, Exit
-from outrider.cli.worlds import print_banner, remove_state, start_detached, world_flag, world_folder
+from outrider.cli.worlds import print_banner, start_detached, world_flag, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInUse
 
 if TYPE_CHECKING:
@@ -70,15 +70,19 @@ def up(
     _check_ports(gateway_port, api_port)
     _check_gateway(gateway, base_url, kubernetes=kubernetes)
     folder = world_folder(world)
-    if fresh:
-        remove_state(folder)
     if detach:
-        options = [*_gateway_options(gateway, base_url), *(["--kubernetes"] if kubernetes else [])]
+        flags = [*(["--kubernetes"] if kubernetes else []), *(["--fresh"] if fresh else [])]
+        options = [*_gateway_options(gateway, base_url), *flags]
         return _detached(folder, nodes, gpus_per_node, engine, gateway_port, api_port, options)
     from outrider.local.settings import WorldSettings
 
     settings = WorldSettings(
-        nodes=nodes, gpus_per_node=gpus_per_node, engine=engine, gateway_port=gateway_port, api_port=api_port
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        engine=engine,
+        gateway_port=gateway_port,
+        api_port=api_port,
+        fresh=fresh,
     )
     if kubernetes:
         return _in_foreground(folder, lambda: _run_on_kubernetes(folder, settings, gateway, base_url))
@@ -96,9 +100,9 @@ def _in_foreground(folder: WorldFolder, run: "Callable[[], int]") -> int:
             str(error), exit_code=Exit.CONFLICT, hints=(f"end it:  outrider down{world_flag(folder.name)}",)
         ) from error
     except PortTaken as error:
-        raise CliError(
-            str(error), exit_code=Exit.CONFLICT, hints=(f"choose another:  outrider up {error.option} PORT",)
-        ) from error
+        again = f"outrider up{world_flag(folder.name)} {error.option}"
+        hints = (f"choose another:           {again} PORT", f"or take any that is free:  {again} 0")
+        raise CliError(str(error), exit_code=Exit.CONFLICT, hints=hints) from error
     except StoreError as error:
         raise CliError(str(error), hints=(f"start empty:  outrider up --fresh{world_flag(folder.name)}",)) from error
 

@@ -1,10 +1,10 @@
 """What the commands that start and end local worlds share."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +13,7 @@ from types import FrameType
 
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.progress import Progress
-from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInfo
+from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInfo, WorldInUse
 
 _START_TIMEOUT_SECONDS = 120.0
 _GIVE_UP_SECONDS = 30.0
@@ -60,26 +60,17 @@ def remove_state(folder: WorldFolder) -> None:
     Raises:
         CliError: it is running.
     """
-    if folder.running:
-        info = folder.info()
+    from outrider.local.remains import end_leftovers
+
+    try:
+        folder.remove(lambda: end_leftovers(folder))
+    except WorldInUse as error:
+        which = f" (process {error.pid})" if error.pid is not None else ""
         raise CliError(
-            f"the local world {folder.name!r} is running" + (f" (process {info.pid})" if info else ""),
+            f"the local world {folder.name!r} is running{which}",
             exit_code=Exit.CONFLICT,
             hints=(f"end it first:  outrider down{world_flag(folder.name)}",),
-        )
-    if folder.path.exists():
-        end_leftovers(folder)
-        shutil.rmtree(folder.path)
-
-
-def end_leftovers(folder: WorldFolder) -> int:
-    """End what a crash of a world that is not running has left; tells how many containers there were."""
-    from outrider.local.controlplane.namespace import Anchor
-    from outrider.local.kubelet import end_all_containers
-
-    containers = end_all_containers(folder.pods) if folder.pods.is_dir() else 0
-    Anchor(folder.control_plane).end()
-    return containers
+        ) from error
 
 
 def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = False) -> tuple[WorldInfo, float]:
@@ -97,13 +88,14 @@ def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = Fal
             exit_code=Exit.CONFLICT,
             hints=(f"end it:  outrider down{world_flag(folder.name)}",),
         )
-    folder.forget_info()
-    output = folder.path / "up.out"
+    stale = folder.info()
+    # Under a name of its own until the world is up: another start may be under way, of which one alone succeeds.
+    handle, name = tempfile.mkstemp(dir=folder.path, prefix=f".{folder.output.name}.")
+    output = Path(name)
     process: subprocess.Popen[bytes] | None = None
     try:
         # Interrupted within, `Popen` would raise although the process runs, and nobody would know of it.
-        with output.open("wb") as sink, _interrupts_put_off():
-            output.chmod(0o600)
+        with os.fdopen(handle, "wb") as sink, _interrupts_put_off():
             process = subprocess.Popen(  # noqa: S603 - this very program, with options that were checked
                 [sys.executable, "-m", "outrider", "up", "--world", folder.name, *options],
                 stdin=subprocess.DEVNULL,
@@ -112,13 +104,16 @@ def start_detached(folder: WorldFolder, options: list[str], *, quiet: bool = Fal
                 start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "OUTRIDER_TRACEBACK": "1"},
             )
-        return _when_up(folder, process, output, quiet=quiet)
+        up = _when_up(folder, process, output, stale, quiet=quiet)
+        output.replace(folder.output)
     except BaseException:
+        output.unlink(missing_ok=True)
         if process is not None:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_GIVE_UP_SECONDS)
         raise
+    return up
 
 
 @contextmanager
@@ -139,12 +134,12 @@ def _interrupts_put_off() -> Iterator[None]:
 
 
 def _when_up(
-    folder: WorldFolder, process: "subprocess.Popen[bytes]", output: Path, *, quiet: bool
+    folder: WorldFolder, process: "subprocess.Popen[bytes]", output: Path, stale: WorldInfo | None, *, quiet: bool
 ) -> tuple[WorldInfo, float]:
     with Progress(quiet=quiet) as progress:
         while progress.elapsed < _START_TIMEOUT_SECONDS:
             info = folder.info()
-            if info is not None and info.pid == process.pid:
+            if info is not None and info != stale and info.pid == process.pid:
                 return info, progress.elapsed
             code = process.poll()
             if code is not None:

@@ -32,3 +32,9 @@ def write_private(path: Path, content: bytes) -> None:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
         raise
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a killed `write_private(path, ...)` left; nobody may be writing `path` now. Raises `OSError`."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)

@@ -4,17 +4,22 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from outrider.kube.files import make_private_folder, write_private
+from outrider.kube.files import make_private_folder, remove_unfinished, write_private
 
 DEFAULT_WORLD = "local"
+_TOKEN_BYTES = 32
+_TOKEN = re.compile("[A-Za-z0-9_-]{43}")
+"""So many bytes in URL-safe base64."""
 
 
 class WorldInUse(Exception):
@@ -74,6 +79,8 @@ class WorldFolder:
         self.proxy = self.control_plane / "proxy"
         """Holds the URL, with its password, of the HTTP proxy that leads into the network of a world on Kubernetes."""
         self.log = self.path / "outrider.log"
+        self.output = self.path / "up.out"
+        """What the world printed, where no terminal shows it."""
         self._info = self.path / "world.json"
         self._lock = self.path / "lock"
         self._token = self.path / "token"
@@ -86,17 +93,54 @@ class WorldFolder:
     def locked(self) -> Iterator[None]:
         """Be the one process that runs this world. The system drops the lock when the process ends, however it ends.
 
+        What a killed process left is put in order: its sign is taken down, and files it had half written go.
+
         Raises:
             WorldInUse: another process is.
         """
-        self.create()
-        with os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)) as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                info = self.info()
-                raise WorldInUse(self.name, info.pid if info else None) from None
+        with self._lock_taken():
+            self.forget_info()
+            for beside in (self._info, self._token, self.kubeconfig):
+                remove_unfinished(beside)
             yield
+
+    def remove(self, first: Callable[[], object] = lambda: None) -> None:
+        """Delete the folder with all that is in it, after `first`; nobody can start the world meanwhile.
+
+        Raises:
+            WorldInUse: a process runs the world.
+        """
+        if self.path.exists():
+            with self._lock_taken():
+                first()
+                # Renamed first: others may be about to make and lock it anew, and would get in the way of each other.
+                doomed = self.path.with_name(f".{self.name}.{secrets.token_hex(8)}")
+                self.path.rename(doomed)
+                shutil.rmtree(doomed)
+
+    def clear(self) -> None:
+        """Delete what the world kept. To be called by who has the lock; who waits for the start is not disturbed."""
+        for entry in self.path.iterdir():
+            if entry == self.log:
+                os.truncate(entry, 0)  # it may be open
+            elif entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry != self._lock and not entry.name.startswith(f".{self.output.name}."):
+                entry.unlink()
+        self.create()
+
+    @contextmanager
+    def _lock_taken(self) -> Iterator[None]:
+        while True:
+            self.create()
+            with os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)) as handle:
+                if not _only_owner(handle.fileno()):
+                    info = self.info()
+                    raise WorldInUse(self.name, info.pid if info else None)
+                if _is_at(handle.fileno(), self._lock):
+                    yield
+                    return
+            # The folder was deleted while it was being locked: what we hold keeps nobody out.
 
     @property
     def running(self) -> bool:
@@ -114,13 +158,15 @@ class WorldFolder:
             return False
 
     def token(self) -> str:
-        """The bearer token of this world's API, made on first use."""
+        """The bearer token of this world's API, made on first use, and anew where the file is damaged."""
         try:
-            return self._token.read_text(encoding="ascii").strip()
+            token = self._token.read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
-            token = secrets.token_urlsafe(32)
+            token = ""
+        if not _TOKEN.fullmatch(token):
+            token = secrets.token_urlsafe(_TOKEN_BYTES)
             write_private(self._token, token.encode())
-            return token
+        return token
 
     def info(self) -> WorldInfo | None:
         """What the world said about itself when it last started; None if it never did, or half."""
@@ -137,11 +183,40 @@ class WorldFolder:
         self._info.unlink(missing_ok=True)
 
 
+def _only_owner(lock: int) -> bool:
+    """Take the lock, unless a process that runs the world has it.
+
+    Who only looks whether the world runs shares the lock for a moment, and must not keep it from starting.
+    """
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        else:
+            return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
+
+
 def running_worlds(root: Path | None = None) -> list[WorldFolder]:
     """The worlds that run now, the default one first."""
     base = (root or data_root()) / "worlds"
     names = (
-        sorted((entry.name for entry in base.iterdir()), key=lambda name: (name != DEFAULT_WORLD, name))
+        sorted(
+            (entry.name for entry in base.iterdir() if entry.name[0] != "."),
+            key=lambda name: (name != DEFAULT_WORLD, name),
+        )
         if base.is_dir()
         else []
     )

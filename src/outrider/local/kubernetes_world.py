@@ -44,6 +44,7 @@ from outrider.local.gateway import make_app as make_gateway_app
 from outrider.local.kubelet import AddressPool, ImageResolver, Kubelet, NodeConfig, make_image_resolver
 from outrider.local.kubelet.usage import UsageMonitor
 from outrider.local.parts import Tasks, bind, running_tasks, served, url_of
+from outrider.local.remains import start_empty
 from outrider.local.settings import GATEWAY_PORT, SYSTEM_NAMESPACE, Companion, Running, WorldSettings
 
 log = structlog.get_logger(__name__)
@@ -103,6 +104,8 @@ class KubernetesWorld:
             api = bind(self._settings.api_port, 6443, "--api-port")
             gateway = bind(self._settings.gateway_port, 8080, "--gateway-port")
             self._listeners = _Listeners(api, gateway, bind(0, 0, ""))
+            if self._settings.fresh:
+                start_empty(self._folder)
             if not enter(anchor, NETWORKS):
                 with contextlib.suppress(OSError):  # then names are not resolved, and `run` says so
                     show_files(dns.resolver_files(self._folder.control_plane / "etc"))

@@ -12,33 +12,40 @@ from aiohttp import web
 
 
 class PortTaken(Exception):
-    """The port that was asked for is in use."""
+    """The port that was asked for cannot be had."""
 
-    def __init__(self, port: int, option: str) -> None:
+    def __init__(self, port: int, option: str, why: str = "is in use") -> None:
         self.port = port
         self.option = option
-        super().__init__(f"port {port} on 127.0.0.1 is in use")
+        super().__init__(f"port {port} on 127.0.0.1 {why}")
 
 
 def bind(port: int | None, preferred: int, option: str) -> socket.socket:
     """A listening socket on loopback, on the port asked for, else on the preferred one, else on any.
 
+    It listens at once. A port that is only bound can be bound by another world, too, that starts in the same instant.
+
     Raises:
-        PortTaken: a port was asked for and is in use.
+        PortTaken: a port was asked for and cannot be had.
     """
-    candidates = [preferred, 0] if port is None else [port]
-    for candidate in candidates:
+    why = ""
+    for candidate in [preferred, 0] if port is None else [port]:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", candidate))
+            listener.listen()
         except OSError as error:
             listener.close()
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            if error.errno not in _REFUSALS:
                 raise
+            why = _REFUSALS[error.errno]
             continue
         return listener
-    raise PortTaken(port or preferred, option)
+    raise PortTaken(port or preferred, option, why)
+
+
+_REFUSALS = {errno.EADDRINUSE: "is in use", errno.EACCES: "is not for this user: ports below 1024 are the system's"}
 
 
 def url_of(listener: socket.socket) -> str:

@@ -30,6 +30,8 @@ class WorldSettings:
     """None: 8080 if it is free, else any. 0: any."""
     api_port: int | None = None
     """None: 7070 (with Kubernetes 6443) if it is free, else any. 0: any."""
+    fresh: bool = False
+    """Forget what an earlier run kept, once nothing is in the way of this one."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from outrider.local.gateway import Gateway
 from outrider.local.gateway import make_app as make_gateway_app
 from outrider.local.kubelet import AddressPool, Kubelet, PodLogs, make_image_resolver
 from outrider.local.parts import Tasks, bind, running_tasks, served, url_of
+from outrider.local.remains import start_empty
 from outrider.local.rest import make_app as make_rest_app
 from outrider.local.settings import Companion, Running, WorldSettings
 from outrider.local.store import Store, StoreApi
@@ -54,6 +55,8 @@ class World:
             async with AsyncExitStack() as stack:
                 api_listener = bind(self._settings.api_port, 7070, "--api-port")
                 gateway_listener = bind(self._settings.gateway_port, 8080, "--gateway-port")
+                if self._settings.fresh:
+                    await asyncio.to_thread(start_empty, self._folder)
                 store = await stack.enter_async_context(Store.opened(self._clock, path=self._folder.database))
                 api = StoreApi(store, user="system:outrider-world")
                 await self._furnish(api)
