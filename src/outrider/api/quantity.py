@@ -6,7 +6,7 @@ Grammar and canonical form: k8s.io/apimachinery/pkg/api/resource/quantity.go.
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Any, Literal, Self
 
 Format = Literal["binary", "decimal", "exponent"]
@@ -39,21 +39,7 @@ class Quantity:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a quantity. Raises ValueError that says what is allowed."""
-        found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
-        if found is None:
-            raise ValueError(f"must be {_ALLOWED}")
-        sign, digits, suffix = found.groups()
-        number = _fraction(digits)
-        number = -number if sign == "-" else number
-        if suffix in _BINARY:
-            return cls(_round_up(number * 1024 ** _BINARY[suffix]), "binary")
-        if suffix in _DECIMAL:
-            return cls(_round_up(number * Fraction(10) ** _DECIMAL[suffix]), "decimal")
-        if suffix[0] in "eE" and len(suffix) > 1:
-            return cls(_round_up(number * Fraction(10) ** int(suffix[1:])), "exponent")
-        raise ValueError(
-            f"has the unknown suffix {suffix!r}: use one of {', '.join([*_BINARY, *filter(None, _DECIMAL)])}"
-        )
+        return cls(*_read(text))
 
     @classmethod
     def from_json(cls, raw: Any) -> Self:
@@ -106,6 +92,24 @@ ZERO = Quantity(Fraction(0))
 def of_bytes(count: int) -> Quantity:
     """That many bytes, printed with binary suffixes."""
     return Quantity(Fraction(count), "binary")
+
+
+@lru_cache(1024)
+def _read(text: str) -> tuple[Fraction, Format]:
+    """The amount and its family of suffixes; remembered, since few different ones are read again and again."""
+    found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
+    if found is None:
+        raise ValueError(f"must be {_ALLOWED}")
+    sign, digits, suffix = found.groups()
+    number = _fraction(digits)
+    number = -number if sign == "-" else number
+    if suffix in _BINARY:
+        return _round_up(number * 1024 ** _BINARY[suffix]), "binary"
+    if suffix in _DECIMAL:
+        return _round_up(number * Fraction(10) ** _DECIMAL[suffix]), "decimal"
+    if suffix[0] in "eE" and len(suffix) > 1:
+        return _round_up(number * Fraction(10) ** int(suffix[1:])), "exponent"
+    raise ValueError(f"has the unknown suffix {suffix!r}: use one of {', '.join([*_BINARY, *filter(None, _DECIMAL)])}")
 
 
 def _fraction(digits: str) -> Fraction:

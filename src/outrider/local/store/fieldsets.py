@@ -7,7 +7,10 @@ there before. The algebra is that of sigs.k8s.io/structured-merge-diff.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from outrider.local.store.records import decode, encode, same
 from outrider.local.store.shapes import Shape
@@ -107,10 +110,16 @@ def prefixes(fields: Iterable[Path]) -> set[Path]:
     return {path[:length] for path in fields for length in range(1, len(path) + 1)}
 
 
-# FieldsV1, the form in which a set of fields is kept in an object
+# FieldsV1, the form in which a set of fields is kept in an object. Objects of a kind have few different sets: all pods
+# of a template share theirs, and one object has the same from write to write. So both ways remember what they did.
+
+_SETS_REMEMBERED = 1024
+"""Up to 30 KB each, for the largest pods."""
 
 
-def to_fields_v1(fields: Fields) -> dict[str, Any]:
+@lru_cache(_SETS_REMEMBERED)
+def to_fields_v1(fields: Fields) -> msgspec.Raw:
+    """The set as FieldsV1, encoded."""
     tree: dict[str, Any] = {}
     for path in sorted(fields):
         node = tree
@@ -122,10 +131,15 @@ def to_fields_v1(fields: Fields) -> dict[str, Any]:
             node = node[step]
         if node:
             node["."] = {}
-    return tree
+    return msgspec.Raw(encode(tree))
 
 
-def from_fields_v1(tree: Mapping[str, Any]) -> Fields:
+def from_fields_v1(tree: Mapping[str, Any] | msgspec.Raw) -> Fields:
+    return _from_json(encode(tree))
+
+
+@lru_cache(_SETS_REMEMBERED)
+def _from_json(data: bytes) -> Fields:
     found: set[Path] = set()
 
     def walk(node: Mapping[str, Any], path: Path) -> None:
@@ -135,7 +149,7 @@ def from_fields_v1(tree: Mapping[str, Any]) -> Fields:
             if step != ".":
                 walk(part, (*path, step))
 
-    walk(tree, ())
+    walk(decode(data), ())
     return frozenset(found)
 
 

@@ -63,10 +63,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 def owners_before_apply(live: Object, shape: Shape) -> tuple[Entry, ...]:
     """The owners that an apply meets: where nobody knows who wrote the object, somebody before owns all of it."""
-    entries = read_entries(live["metadata"])
-    everything = frozenset(owned_fields(live, shape))
-    if entries or not everything:
+    if entries := read_entries(live["metadata"]):
         return entries
+    everything = frozenset(owned_fields(live, shape))
+    if not everything:
+        return ()
     return (Entry(_BEFORE, live["apiVersion"], live["metadata"]["creationTimestamp"], everything),)
 
 
@@ -214,9 +215,12 @@ def apply(
     owned = reachable(frozenset(owned_fields(wanted, shape)), manager.subresource, has_status=has_status)
     others = [entry for entry in entries if entry.manager != manager]
     before = next((entry.fields for entry in entries if entry.manager == manager), frozenset())
-    # What nobody wants any more goes as a whole: a probe goes with the defaults that were filled in around it.
-    held = prefixes(owned.union(*(entry.fields for entry in others))) | {("f:metadata",)}
-    merged = merge_applied(without(live, prefixes(before - owned) - held, shape), wanted, shape)
+    kept = live
+    if dropped := before - owned:
+        # What nobody wants any more goes as a whole: a probe goes with the defaults that were filled in around it.
+        held = prefixes(owned.union(*(entry.fields for entry in others))) | {("f:metadata",)}
+        kept = without(live, prefixes(dropped) - held, shape)
+    merged = merge_applied(kept, wanted, shape)
     if not force:
         changed, _ = _difference(live, merged, shape)
         changed = reachable(changed, manager.subresource, has_status=has_status)

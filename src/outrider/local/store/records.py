@@ -52,8 +52,8 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
         return found
 
 
-def make_record(kind: Kind[Any], obj: Object) -> Record:
-    """The record of an object whose metadata is complete."""
+def make_record(kind: Kind[Any], obj: Object, data: bytes | None = None) -> Record:
+    """The record of an object whose metadata is complete; `data` is its JSON, where that is there already."""
     metadata = obj["metadata"]
     name, namespace = metadata["name"], metadata.get("namespace", "")
     fields = {path: field_value(obj, path) for path in SELECTABLE_FIELDS.get(kind.plural, ())}
@@ -66,5 +66,5 @@ def make_record(kind: Kind[Any], obj: Object) -> Record:
         version=int(metadata.get("resourceVersion", 0)),
         labels=metadata.get("labels") or {},
         fields=fields,
-        data=encode(obj),
+        data=data if data is not None else encode(obj),
     )

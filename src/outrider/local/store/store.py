@@ -217,7 +217,7 @@ class Store:
             table = self._tables.get((row.group, row.plural))
             # A kind that an older or newer version served stays in the file, untouched and unserved.
             if table is not None and row.data is not None:
-                table.put(make_record(table.kind, decode(row.data)))
+                table.put(make_record(table.kind, decode(row.data), row.data))
 
     def _make_namespaces(self) -> None:
         table = self._tables.get(("", "namespaces"))

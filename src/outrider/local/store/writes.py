@@ -202,7 +202,7 @@ def apply(store: Store, kind: Kind[Any], body: Mapping[str, Any], write: Write, 
         live = record.object()
         entries = ownership.owners_before_apply(live, shape)
         merged, owned = ownership.apply(live, wanted, entries, manager, shape, force=force, has_status=has_status)
-        return change(store, table, record, merged, write, owned)
+        return change(store, table, record, copy(merged), write, owned)
     if manager.subresource or metadata.get("resourceVersion") or metadata.get("uid"):
         raise errors.not_found(kind, name)
     owned = ownership.reachable(frozenset(ownership.owned_fields(wanted, shape)), "", has_status=has_status)
@@ -259,7 +259,7 @@ def _restore(table: Table, live: Object, new: Object, subresource: str) -> Objec
     metadata = new["metadata"]
     for field in (*_SERVER_METADATA, "name", "namespace"):
         metadata.pop(field, None)
-        if field in live["metadata"]:
+        if field in live["metadata"] and field != "managedFields":
             metadata[field] = live["metadata"][field]
     if table.kind == NAMESPACE and subresource != "finalize":
         new["spec"] = copy(live["spec"])
@@ -270,14 +270,17 @@ def change(
     store: Store, table: Table, record: Record, new: Object, write: Write, applied: Fields | None = None,
     *, patched: bool = False,
 ) -> Record:  # fmt: skip
-    """Turn the recorded object into `new`, as far as this write may. What changes nothing writes nothing."""
+    """Turn the recorded object into `new`, as far as this write may. What changes nothing writes nothing.
+
+    `new` is changed in place, and must share nothing with what its caller keeps.
+    """
     kind, rules, live = table.kind, table.rules, record.object()
     store.check_writable()
     _check_identity(kind, live, new, patched=patched or applied is not None)
     kept = ownership.read_entries(live["metadata"])
     found = kept if applied is None else ownership.owners_before_apply(live, rules.shape)
     before = _given_owners(kind, found, live, new)
-    new = _restore(table, live, copy(new), write.subresource)
+    new = _restore(table, live, _unmanaged(new), write.subresource)
     causes = check_metadata(new["metadata"], rules.name_form) + check_finalizers(new["metadata"], live["metadata"])
     if not causes:
         rules.default(new)
@@ -285,12 +288,12 @@ def change(
         causes = rules.validate(new, live)
     if causes:
         raise errors.invalid(kind, record.name, causes)
-    existing = None if applied is None else applied & ownership.owned_fields(new, rules.shape).keys()
+    existing = None if applied is None else applied.intersection(ownership.owned_fields(new, rules.shape))
     # Whose owners are not known, of that none are kept until it is applied: as API servers have it.
     tracked = bool(before) or applied is not None
-    after = _owners(store, table, before, live, new, write, existing) if tracked else ()
-    new["metadata"].pop("managedFields", None)
-    if after == kept and same(new, _unmanaged(live)):
+    live_unmanaged = _unmanaged(live)
+    after = _owners(store, table, before, live_unmanaged, new, write, existing) if tracked else ()
+    if after == kept and same(new, live_unmanaged):
         return record
     if rules.counts_generations and not same(_specified(table.kind, new), _specified(table.kind, live)):
         new["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1

@@ -1,0 +1,42 @@
+"""Every benchmark runs at a tiny size and gives its numbers. How large they are is the machine's business."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+PATIENCE_SECONDS = 120
+
+pytestmark = pytest.mark.e2e  # processes of their own
+
+
+def run(name: str, *arguments: str) -> tuple[str, dict[str, Any]]:
+    """The table for people, and the line of JSON after it."""
+    done = subprocess.run(
+        [sys.executable, str(BENCH / f"{name}.py"), *arguments],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table, _, line = done.stdout.rstrip("\n").rpartition("\n")
+    found: dict[str, Any] = json.loads(line)
+    return table, found
+
+
+def test_the_store_bench_measures_every_operation_lists_watches_and_the_weight_of_an_object() -> None:
+    table, found = run("store", "--operations", "5", "--objects", "20", "100", "--watchers", "1", "3", "--events", "5")
+    assert "per second" in table
+    for kind in ("pod", "llmdeployment"):
+        for operation in (
+            "create", "get", "patch_status", "patch", "update", "apply", "apply_no_change", "delete",
+        ):  # fmt: skip
+            for place in ("memory", "file_one_writer", "file_32_writers"):
+                assert found[f"{kind}_{operation}_{place}_per_second"] > 0
+        for what in ("list_20", "list_by_label_100", "events_to_1_watches", "events_to_3_watches"):
+            assert found[f"{kind}_{what}_per_second"] > 0
+        assert found[f"{kind}_open_seconds"] > 0
+        assert found[f"{kind}_json_bytes_per_object"] > 1000
+        assert found[f"{kind}_disk_bytes_per_object"] > 1000
