@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 ROUNDS = len(CRASHES)
 """Every way to die once. A round takes some eight seconds; on Kubernetes, whose control plane dies too, fifteen."""
-KEPT = {"kubeconfig", "lock", "outrider.log", "state.sqlite", "token", "up.out"}
+KEPT = {"kubeconfig", "lock", "outrider.log", "state.sqlite", "state.sqlite-mark", "token", "up.out"}
 """Files of a world that has ended, as the page on the local world lists them; besides those of its pods."""
 
 

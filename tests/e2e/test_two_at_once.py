@@ -25,17 +25,24 @@ def _together(worlds: Sequence[LocalWorld], *options: str) -> list[Finished]:
         return [each.result() for each in started]
 
 
-@pytest.mark.parametrize("more", [(), ("--fresh",)], ids=["kept", "fresh"])
-def test_of_several_up_at_once_one_wins_and_the_others_say_so(world: LocalWorld, more: tuple[str, ...]) -> None:
-    for _ in range(1 if world.base == "kubernetes" else 2):
-        ends = _at_once(world, *more)
-        assert sorted(end.code for end in ends) == [0, *[7] * (TOGETHER - 1)], ends
-        assert all("running" in end.err for end in ends if end.code), ends
-        serving = [pid for pid, command in world.processes() if " up --world " in command]
-        assert serving == [world.info.pid]
-        world.outrider("status")
-        world.outrider("down")
-        assert world.processes() == []
+def test_of_several_up_at_once_one_wins_and_the_others_say_so(world: LocalWorld) -> None:
+    _one_wins(world, _at_once(world))
+
+
+@pytest.mark.only("local", reason="the folder is deleted in the same way on both")
+def test_of_several_up_at_once_that_start_empty_one_wins_and_the_others_say_so(world: LocalWorld) -> None:
+    _one_wins(world, _at_once(world, "--fresh"))
+    _one_wins(world, _at_once(world, "--fresh"))
+
+
+def _one_wins(world: LocalWorld, ends: Sequence[Finished]) -> None:
+    assert sorted(end.code for end in ends) == [0, *[7] * (TOGETHER - 1)], ends
+    assert all("already running" in end.err for end in ends if end.code), ends
+    serving = [pid for pid, command in world.processes() if " up --world " in command]
+    assert serving == [world.info.pid]
+    world.outrider("status")
+    world.outrider("down")
+    assert world.processes() == []
 
 
 @pytest.mark.only("local", reason="a port is bound in the same way on both")

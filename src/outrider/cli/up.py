@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +15,9 @@ from cyclopts import Parameter
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.worlds import print_banner, start_detached, world_flag, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInUse
+
+_ROOM_BYTES = 1024 * 1024
+"""Several times what a start writes."""
 
 if TYPE_CHECKING:
     from outrider.local.settings import Running, WorldSettings
@@ -70,6 +75,7 @@ def up(
     _check_ports(gateway_port, api_port)
     _check_gateway(gateway, base_url, kubernetes=kubernetes)
     folder = world_folder(world)
+    _check_room(folder)
     if detach:
         flags = [*(["--kubernetes"] if kubernetes else []), *(["--fresh"] if fresh else [])]
         options = [*_gateway_options(gateway, base_url), *flags]
@@ -105,6 +111,19 @@ def _in_foreground(folder: WorldFolder, run: "Callable[[], int]") -> int:
         raise CliError(str(error), exit_code=Exit.CONFLICT, hints=hints) from error
     except StoreError as error:
         raise CliError(str(error), hints=(f"start empty:  outrider up --fresh{world_flag(folder.name)}",)) from error
+
+
+def _check_room(folder: WorldFolder) -> None:
+    """A start that fails for want of room could say so nowhere: what it prints may go to the same disk."""
+    folder.create()
+    try:
+        with tempfile.TemporaryFile(dir=folder.path) as file:
+            file.write(bytes(_ROOM_BYTES))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        hint = "make room and run it again: what was applied before is kept"
+        raise CliError(f"there is no room in {folder.path}: {error.strerror}", hints=(hint,)) from error
 
 
 def _check_ports(gateway_port: int | None, api_port: int | None) -> None:

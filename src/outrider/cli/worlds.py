@@ -46,6 +46,8 @@ def print_banner(info: WorldInfo, seconds: float, *, detached: bool) -> None:
     )
     if info.kubernetes:
         print(f"  up after    {', '.join(f'{what} {when:.1f} s' for what, when in info.seconds.items())}")
+    for warning in info.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     print(f"  gateway     {info.gateway_url}")
     print(f"  kubeconfig  {info.kubeconfig}")
     if info.kubernetes:

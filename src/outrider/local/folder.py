@@ -9,14 +9,17 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from outrider.kube.files import make_private_folder, remove_unfinished, write_private
 
 DEFAULT_WORLD = "local"
+_DELETED_AT_MOST = 100
+"""How often a start may find its folder deleted under it before it says so."""
 _TOKEN_BYTES = 32
 _TOKEN = re.compile("[A-Za-z0-9_-]{43}")
 """So many bytes in URL-safe base64."""
@@ -48,6 +51,8 @@ class WorldInfo(msgspec.Struct, frozen=True, rename="camel"):
     """Version of the real control plane; empty where the store stands for one."""
     seconds: dict[str, float] = {}
     """What came up when, in seconds since the start."""
+    warnings: list[str] = []
+    """What is not as the last run had left it, in sentences."""
 
 
 def data_root() -> Path:
@@ -131,16 +136,24 @@ class WorldFolder:
 
     @contextmanager
     def _lock_taken(self) -> Iterator[None]:
-        while True:
-            self.create()
-            with os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)) as handle:
+        with ExitStack() as stack:
+            while True:
+                handle = stack.enter_context(self._open_lock())
                 if not _only_owner(handle.fileno()):
                     info = self.info()
                     raise WorldInUse(self.name, info.pid if info else None)
                 if _is_at(handle.fileno(), self._lock):
-                    yield
-                    return
-            # The folder was deleted while it was being locked: what we hold keeps nobody out.
+                    break
+                handle.close()  # the folder was deleted while it was being locked: it keeps nobody out
+            yield
+
+    def _open_lock(self) -> IO[str]:
+        for _ in range(_DELETED_AT_MOST):
+            with suppress(FileNotFoundError):  # the folder is being deleted
+                self.create()
+                return os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600))
+        self.create()
+        return os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600))
 
     @property
     def running(self) -> bool:

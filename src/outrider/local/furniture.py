@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from outrider import __version__
 from outrider.api.labels import GPU_NODE, MANAGED_BY, MANAGED_BY_VALUE
@@ -92,6 +92,7 @@ def describe(
     now: Instant,
     kubernetes: str = "",
     seconds: Mapping[str, float] | None = None,
+    warnings: Sequence[str] = (),
 ) -> WorldInfo:
     """What a world that has come up tells of itself."""
     return WorldInfo(
@@ -107,4 +108,5 @@ def describe(
         started_at=format_time(now),
         kubernetes=kubernetes,
         seconds=dict(seconds or {}),
+        warnings=list(warnings),
     )

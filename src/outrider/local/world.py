@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
+import structlog
+
 from outrider.kube.api import Api
 from outrider.kube.clock import Clock, SystemClock
 from outrider.kube.kubeconfig import write_kubeconfig
@@ -18,6 +20,8 @@ from outrider.local.remains import start_empty
 from outrider.local.rest import make_app as make_rest_app
 from outrider.local.settings import Companion, Running, WorldSettings
 from outrider.local.store import Store, StoreApi
+
+log = structlog.get_logger(__name__)
 
 
 class World:
@@ -78,7 +82,8 @@ class World:
                 self._start_kubelets(api, group)
                 stack.push_async_callback(self._stop_kubelets)
                 mark("ready")
-                info = self._announce(url_of(api_listener), url_of(gateway_listener), seconds)
+                warnings = [store.missing] if store.missing else []
+                info = self._announce(url_of(api_listener), url_of(gateway_listener), seconds, warnings)
                 stack.callback(self._folder.forget_info)
                 on_ready(Running(info=info, api=api, seconds=seconds))
                 await group.wait_for(stop.wait())
@@ -98,9 +103,14 @@ class World:
     async def _stop_kubelets(self) -> None:
         await asyncio.gather(*(kubelet.stop(end_pods=True) for kubelet in self._kubelets))
 
-    def _announce(self, api_url: str, gateway_url: str, seconds: Mapping[str, float]) -> WorldInfo:
+    def _announce(
+        self, api_url: str, gateway_url: str, seconds: Mapping[str, float], warnings: Sequence[str]
+    ) -> WorldInfo:
         folder, settings = self._folder, self._settings
         write_kubeconfig(folder.kubeconfig, server=api_url, token=folder.token(), context=f"outrider-{folder.name}")
-        info = describe(folder, settings, api_url, gateway_url, now=self._clock.now(), seconds=seconds)
+        for warning in warnings:
+            log.warning("not all is as it was", what=warning)
+        now = self._clock.now()
+        info = describe(folder, settings, api_url, gateway_url, now=now, seconds=seconds, warnings=warnings)
         folder.write_info(info)
         return info

@@ -16,6 +16,7 @@ import pytest
 from outrider.kube.api import Expired, Kind, NotFound, Object, Unavailable
 from outrider.kube.objects import BUILT_IN, CONFIG_MAP, DEPLOYMENT, SECRET
 from outrider.local.store import Store, StoreApi, StoreError
+from outrider.local.store.persistence import Database, Row
 from outrider.local.store.store import VERSIONS_SKIPPED
 
 Make = Callable[..., Object]
@@ -168,6 +169,29 @@ def test_a_disk_that_fails_stops_all_writing_and_says_why(clock: Any, tmp_path: 
             assert (await StoreApi(store).list(CONFIG_MAP)).items == ()
 
     asyncio.run(story())
+
+
+def test_after_a_write_that_failed_no_later_one_gets_into_the_file(tmp_path: Path) -> None:
+    """Not even when there is room again: a later change without the earlier one is a state that there never was."""
+    path = tmp_path / "store.db"
+    database = Database(path)
+    database.load()
+
+    async def story() -> None:
+        database._connection.execute("PRAGMA query_only = ON")
+        database.write(Row("", "configmaps", "default", "lost", b"{}"), 1)
+        with pytest.raises(StoreError, match="cannot write to"):
+            await database.flushed()
+        database._connection.execute("PRAGMA query_only = OFF")
+        database.write(Row("", "configmaps", "default", "later", b"{}"), 2)
+        with pytest.raises(StoreError, match="cannot write to"):
+            await database.flushed()
+        await database.close()
+
+    asyncio.run(story())
+    again = Database(path)
+    assert again.load() == ([], 0)
+    again.stop()
 
 
 def test_many_writers_share_their_commits(clock: Any, tmp_path: Path, config_map: Make) -> None:

@@ -135,6 +135,11 @@ class Store:
     def kinds(self) -> tuple[Kind[Any], ...]:
         return tuple(table.kind for table in self._tables.values())
 
+    @property
+    def missing(self) -> str:
+        """What the file is known to have lost of what was written to it, as a sentence; empty if nothing is."""
+        return self._database.missing if self._database is not None else ""
+
     def table(self, kind: Kind[Any]) -> Table:
         """Raises `NotFound` for a kind that is not served."""
         table = self._tables.get((kind.group, kind.plural))
