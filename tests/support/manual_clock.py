@@ -11,10 +11,12 @@ class ManualClock:
 
     def __init__(self) -> None:
         self.time = 0.0
+        self.set_forward = 0.0
+        """By how many seconds somebody has set the wall clock forward; below zero: back."""
         self._sleepers: list[tuple[float, asyncio.Event]] = []
 
     def now(self) -> float:
-        return 1_000_000.0 + self.time
+        return 1_000_000.0 + self.time + self.set_forward
 
     def monotonic(self) -> float:
         return self.time

@@ -68,8 +68,10 @@ class World:
         gpus: int = 0,
         addresses: AddressPool | None = None,
         node: NodeConfig | None = None,
+        clock: SystemClock | None = None,
     ) -> None:
         self.api = api
+        self.clock = clock or SystemClock()
         self.folder = folder
         self.addresses = addresses or AddressPool("own", seed=str(folder))
         self.node = node or NodeConfig(name="node-1", gpus=gpus)
@@ -80,7 +82,7 @@ class World:
     def start(self) -> None:
         images = make_image_resolver(self.api)
         self.kubelet = Kubelet(
-            self.api, SystemClock(), self.node, self.folder, images, self.addresses, settings=self.settings
+            self.api, self.clock, self.node, self.folder, images, self.addresses, settings=self.settings
         )
         self._task = asyncio.create_task(self.kubelet.run())
 

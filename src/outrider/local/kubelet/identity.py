@@ -30,6 +30,8 @@ FIRST_SECONDS = 1.0
 """How long a pod's start waits for its token."""
 RENEWED_AT = 0.8
 """The share of a token's life after which it is renewed: a kubelet's."""
+_LOOK_SECONDS = 60.0
+"""How soon it is noticed that the wall clock was set."""
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 5.0)
 
 _SERVICE = SERVICE.into(dict)
@@ -70,7 +72,13 @@ class ServiceAccounts:
                 continue
             delays = _delays()
             first.set()
-            await self._clock.sleep(max(1.0, seconds * RENEWED_AT))
+            await self._until_due(max(1.0, seconds * RENEWED_AT))
+
+    async def _until_due(self, seconds: float) -> None:
+        """Wait for so long, or less where the wall clock is set forward: the API server goes by that one."""
+        steady, wall = self._clock.monotonic() + seconds, self._clock.now() + seconds
+        while (left := min(steady - self._clock.monotonic(), wall - self._clock.now())) > 0:
+            await self._clock.sleep(min(left, _LOOK_SECONDS))
 
     async def _write(self, pod: Mapping[str, Any], home: Path) -> float:
         """Write everything; how many seconds the token lives."""

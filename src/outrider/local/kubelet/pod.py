@@ -290,14 +290,16 @@ class PodWorker:
         """The grace period begins when this node first hears of the deletion, and goes on through our own crashes."""
         grace = self.context.pod["metadata"].get("deletionGracePeriodSeconds")
         seconds = self.context.grace if grace is None else float(grace)
-        now, record = self._clock.now(), self.context.record
-        if record.deletion_deadline is None or now + seconds < record.deletion_deadline:
-            record = msgspec.structs.replace(record, deletion_deadline=now + seconds)
+        now, steady, record = self._clock.now(), self._clock.monotonic(), self.context.record
+        before = self._deadline
+        if before is None and record.deletion_deadline is not None:  # an earlier kubelet of ours began it
+            before = steady + max(0.0, record.deletion_deadline - now)
+        # From then on by the steady clock: somebody who sets the machine's time must not cut a pod short.
+        self._deadline = steady + seconds if before is None else min(before, steady + seconds)
+        if record.deletion_deadline is None or before is None or self._deadline < before:
+            record = msgspec.structs.replace(record, deletion_deadline=now + self._deadline - steady)
             self.context.folder.write(record)
             self.context.record = record
-        assert record.deletion_deadline is not None
-        deadline = self._clock.monotonic() + max(0.0, record.deletion_deadline - now)
-        self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     def _stop_all(self, *, hook: bool) -> None:
         """End the containers, sidecars last: the others may need them until then."""

@@ -115,9 +115,9 @@ def answers(snapshot: Snapshot, rollout: Rollout, now: Instant) -> Answers:
     good, failing, unknown, faltering = [], [], [], []
     for pod in rollout.up:
         probe = pod.probe
-        if probe is None or now - probe.at > window:
+        if probe is None or not _is_fresh(probe.at, now, window):
             unknown.append(pod)
-        elif probe.ok or (probe.last_success is not None and now - probe.last_success <= window):
+        elif probe.ok or (probe.last_success is not None and _is_fresh(probe.last_success, now, window)):
             good.append(pod)
             if not probe.ok:
                 faltering.append(pod)
@@ -129,8 +129,13 @@ def answers(snapshot: Snapshot, rollout: Rollout, now: Instant) -> Answers:
         failing=tuple(failing),
         unknown=tuple(unknown),
         faltering=tuple(faltering),
-        just_started=since is None or now - since <= window,
+        just_started=since is None or _is_fresh(since, now, window),
     )
+
+
+def _is_fresh(moment: Instant, now: Instant, window: float) -> bool:
+    """Whether it lies within the window. What lies beyond it in the future was seen before the clock was set back."""
+    return abs(now - moment) <= window
 
 
 def next_staleness(rollout: Rollout, now: Instant, window: float) -> Instant | None:
