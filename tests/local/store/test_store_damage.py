@@ -100,6 +100,7 @@ def test_whole_files_of_a_killed_process_lack_nothing(copy: Copy) -> None:
     copy.put_back()
     assert copy.read() == (copy.all, "")
     assert len(copy.all) == FIRST + LAST
+    assert {path.name for path in copy.path.parent.iterdir()} == {MAIN, MARK}, "what is left after a clean end"
 
 
 @pytest.mark.parametrize(("name", "step"), [(MAIN, 1024), (LOG, 2060)])

@@ -301,6 +301,8 @@ def _open(path: Path, contents: _Contents) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
+    # Made by the look into a file that a killed process left; who has the file alone needs none.
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     return connection
 
 
