@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from virtual_kube import LoopClock, MemoryApi, run_virtually, running, until
 
 from outrider.api.meta import ObjectMeta
-from outrider.kube.api import Conflict, TooManyRequests, Unavailable
+from outrider.kube.api import Conflict, Invalid, TooManyRequests, Unavailable, Undecodable
 from outrider.kube.controller import Controller, Result
 from outrider.kube.informer import Informer
 from outrider.kube.manager import Manager
@@ -189,6 +189,34 @@ def test_retry_after_of_the_server_is_honoured() -> None:
         async with running(shop.manager.run()):
             await until(lambda: len(shop.calls) == 2)
             assert shop.calls[1][0] == pytest.approx(20, abs=0.1)
+
+    run_virtually(story)
+
+
+SERVER = {
+    "a server that is down": (Unavailable("down"), 30),
+    "one that throttles": (TooManyRequests("slow down", retry_after=1), 30),
+    "one that throttles for longer than that": (TooManyRequests("slow down", retry_after=45), 45),
+    "somebody who is always faster": (Conflict("changed"), 30),
+    "an object that is refused": (Invalid("no"), 1000),
+    "an object that cannot be read": (Undecodable("no"), 1000),
+}
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_after_an_outage_all_goes_on_within_half_a_minute(name: str) -> None:
+    error, longest = SERVER[name]
+
+    async def story() -> None:
+        async def reconcile(_key: str) -> None:
+            raise error
+
+        shop = Shop(reconcile)
+        shop.controller.enqueue("ns/a")
+        async with running(shop.manager.run()):
+            await asyncio.sleep(10_000)
+        times = [when for when, _ in shop.calls]
+        assert times[-1] - times[-2] == pytest.approx(longest, abs=0.1)
 
     run_virtually(story)
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from outrider.kube.api import ApiError, Conflict, EventType, Kind
+from outrider.kube.api import ApiError, Conflict, EventType, Kind, TooManyRequests, Undecodable
 from outrider.kube.clock import Clock
 from outrider.kube.informer import Informer
 from outrider.kube.metadata import metadata_of, split_key
@@ -30,6 +30,11 @@ T = TypeVar("T")
 
 RECONCILE_TIMEOUT = 60.0
 """Seconds after which a reconcile is cancelled and counts as failed."""
+LONGEST_SERVER_RETRY = 30.0
+"""Seconds until a reconcile is tried again that failed through no fault of its object: the server was overloaded or
+away, or somebody else was faster. The back-off of objects that cannot be reconciled grows to a quarter of an hour;
+after an outage of minutes that would be minutes in which nobody acts, though all could.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +182,8 @@ class Controller:
 
     def _failed(self, key: str, priority: int, error: Exception) -> None:
         retry_after = error.retry_after if isinstance(error, ApiError) else None
-        delay = self.queue.add_rate_limited(key, priority, at_least=retry_after or 0.0)
+        at_most = LONGEST_SERVER_RETRY if _is_about_the_server(error) else float("inf")
+        delay = self.queue.add_rate_limited(key, priority, at_least=retry_after or 0.0, at_most=at_most)
         failures = self.queue.failures(key)
         if isinstance(error, Conflict):
             log.info("somebody else was faster: trying again", error=str(error), failures=failures)
@@ -188,6 +194,13 @@ class Controller:
             log.error("reconcile crashed", failures=failures, retry_in=delay, exc_info=error)
         if self._report is not None:
             self._report.failed(error)
+
+
+def _is_about_the_server(error: Exception) -> bool:
+    """Whether the same might well succeed as soon as the server is itself again, whatever the object is like."""
+    if isinstance(error, ApiError) and not isinstance(error, Undecodable):
+        return isinstance(error, Conflict | TooManyRequests) or error.status >= 500
+    return isinstance(error, TimeoutError)
 
 
 class _Report:

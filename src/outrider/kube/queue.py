@@ -108,11 +108,15 @@ class WorkQueue(Generic[K]):
             self._report.retries.inc()
         self._add(key, seconds, priority)
 
-    def add_rate_limited(self, key: K, priority: int = EVENT_PRIORITY, *, at_least: float = 0.0) -> float:
-        """The key failed: work on it again after its back-off. Gives the seconds, which are `at_least` so many."""
+    def add_rate_limited(
+        self, key: K, priority: int = EVENT_PRIORITY, *, at_least: float = 0.0, at_most: float = float("inf")
+    ) -> float:
+        """The key failed: work on it again after its back-off. Gives the seconds: `at_least` so many, and `at_most` so
+        many unless that is less than `at_least`.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = max(self._backoff.delay(failures), at_least)
+        delay = max(min(self._backoff.delay(failures), at_most), at_least)
         self.add_after(key, delay, priority)
         return delay
 
