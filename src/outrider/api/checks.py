@@ -249,7 +249,8 @@ def _container_lists(spec: LLMDeploymentSpec) -> Iterator[Finding]:
         for field in ("env", "volumeMounts"):
             items = container.get(field, ())
             if not isinstance(items, list | tuple) or not all(isinstance(item, dict) for item in items):
-                yield FieldError(f"spec.containers[{at}].{field}", items, "must be a list of objects", TYPE_INVALID)
+                allowed = "must be a list of objects" + (", not null: leave it out" if items is None else "")
+                yield FieldError(f"spec.containers[{at}].{field}", items, allowed, TYPE_INVALID)
 
 
 def _mounts(spec: LLMDeploymentSpec) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -28,6 +28,9 @@ class ModelRevisionSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaul
     registry: str = ""
     quantization: str = ""
     image: str = ""
+    image_from_spec: bool = False
+    """Whether the spec named the image when this was first released; else it is the operator's choice of that time.
+    Not part of the hash."""
     args: tuple[str, ...] = ()
     """The engine's arguments, complete, except addresses and ports."""
 

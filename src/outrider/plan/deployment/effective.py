@@ -126,7 +126,8 @@ def _from_spec(snapshot: Snapshot) -> Effective:
 
 def wanted_revision(snapshot: Snapshot, spec: LLMDeploymentSpec, version: Version) -> ModelRevisionSpec:
     """What the spec asks for at `version`. Where it leaves the engine's image to the operator, a revision that differs
-    only in the image is what is meant: an upgrade of the operator must not restart every model in the cluster.
+    only in the image, and had it from an operator, is what is meant: an upgrade of the operator must not restart every
+    model in the cluster. An image that the spec once named goes when the spec no longer names it.
     """
     made = revision_spec(snapshot.name, spec, snapshot.config.engine_image, version=version)
     if spec.model.image:
@@ -134,7 +135,8 @@ def wanted_revision(snapshot: Snapshot, spec: LLMDeploymentSpec, version: Versio
     same = [
         one
         for one in snapshot.revisions
-        if revision_spec(snapshot.name, spec, one.spec.image, version=version).hash == one.spec.hash
+        if not one.spec.image_from_spec
+        and revision_spec(snapshot.name, spec, one.spec.image, version=version).hash == one.spec.hash
     ]
     current = current_revision(snapshot)
     best = max(same, key=lambda one: (one.spec.hash == current, has_served(one), one.spec.sequence), default=None)

@@ -170,11 +170,17 @@ def _judgement(facts: Facts) -> Judgement:
     is_ready = state == "True"
     old = find_condition(before.conditions, kind)
     return Judgement(
-        ready=facts.rollout.revision if is_ready else "",
+        ready=facts.rollout.revision if is_ready or _serves_on_hold(facts) else "",
         ready_since=parse_time(merged.last_transition_time) if is_ready else None,
         answering=frozenset(pod.revision for pod in facts.rollout.serving),
         just_became_ready=is_ready and (old is None or old.status != "True"),
     )
+
+
+def _serves_on_hold(facts: Facts) -> bool:
+    """Whether all replicas of one revision answer, and it is only not Ready because something else is asked for."""
+    answers = facts.answers
+    return facts.effective.hold is not None and facts.rollout.complete and not (answers.failing or answers.unknown)
 
 
 def _created(snapshot: Snapshot, effective: Effective) -> list[Action]:

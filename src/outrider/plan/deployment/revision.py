@@ -16,7 +16,8 @@ from outrider.plan.deployment.engine import engine_args
 HASH_LENGTH = 10
 """Hex digits of a revision's hash: 40 bits, of which a deployment needs to tell some dozens apart."""
 HASHED_FIELDS = ("model_uri", "model_name", "version", "digest", "registry", "quantization", "image", "args")
-"""All of the snapshot but its name, its number and its hash: what they are does not change how the model answers."""
+"""All of the snapshot but its name, its number, its hash and where the image came from: none of them changes how the
+model answers."""
 
 
 def revision_spec(
@@ -36,6 +37,7 @@ def revision_spec(
             registry=model.registry.endpoint,
             quantization=model.quantization.type,
             image=model.image or default_image,
+            image_from_spec=bool(model.image),
             args=engine_args(spec, version, names),
         )
     )

@@ -11,6 +11,9 @@ from outrider.plan.deployment.snapshot import Snapshot
 
 LAST_SERVED_GRANULARITY = 60.0
 """Seconds. `lastServedTime` is written no oftener, which bounds the writes of a release that takes hours."""
+LAST_SERVED_SHARE, LAST_SERVED_COARSEST = 0.1, 3600.0
+"""What has served for long is noted less often, after a tenth of its time and at least hourly: a release that is stuck
+over a weekend must not write every minute. Whoever becomes Ready is noted to the second, so that the order stays."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -58,8 +61,10 @@ def _mark_served(
 
 
 def _mark_last_served(status: ModelRevisionStatus, now: Instant) -> ModelRevisionStatus:
-    last = parse_time(status.last_served_time)
-    if last is not None and now - last < LAST_SERVED_GRANULARITY:
+    last, first = parse_time(status.last_served_time), parse_time(status.first_served_time)
+    age = now - first if first is not None else 0.0
+    pause = min(max(LAST_SERVED_GRANULARITY, LAST_SERVED_SHARE * age), LAST_SERVED_COARSEST)
+    if last is not None and now - last < pause:
         return status
     return msgspec.structs.replace(status, last_served_time=format_time(now))
 

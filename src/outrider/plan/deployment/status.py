@@ -78,7 +78,8 @@ def phase(facts: Facts, conditions: tuple[Condition, ...]) -> Phase:
     if facts.capacity.available is False and not serves:
         return "Pending"
     if facts.settled_before:
-        return "Degraded" if serves and facts.answers.good else "Failed"
+        # What nobody has asked of late may well answer: unknown is not failed.
+        return "Degraded" if serves and (facts.answers.good or facts.answers.unknown) else "Failed"
     if rollout.complete and facts.answers.failing:
         return "Degraded"
     if rollout.deadline_exceeded:
