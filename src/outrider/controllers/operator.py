@@ -1,6 +1,7 @@
 """The operator: everything that controls, in one process."""
 
 import asyncio
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,7 @@ from outrider.kube.events import EventRecorder
 from outrider.kube.informer import Informer
 from outrider.kube.manager import Elected, Manager, Runnable
 from outrider.kube.metrics import RuntimeMetrics
+from outrider.kube.standstill import Standstill
 from outrider.signals.prober import ProbeFunction, Prober
 from outrider.signals.scrape import FetchFunction, Scraper
 
@@ -31,6 +33,7 @@ class Operator:
     Where there is `elected`, nothing but reading is done before it returns. `runnables` begin after it.
     `registry` takes the metrics of the controller runtime; without it there are none. `probe` and `fetch` are for tests
     and simulation; by default real requests are sent to the pods, and their metrics read, over HTTP.
+    `rng` is where jitter comes from; hand in a seeded one to have the same again.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Operator:
         runnables: Iterable[Runnable] = (),
         probe: ProbeFunction | None = None,
         fetch: FetchFunction | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.metrics = RuntimeMetrics(registry) if registry is not None else None
         writer = writer or api
@@ -56,7 +60,7 @@ class Operator:
             probe_one=probe,
         )
         self._scraper = Scraper(clock, fetch=fetch)
-        self.caches = Caches(api, clock, config.namespaces, config.gateway, on_kinds=self._kinds_changed)
+        self.caches = Caches(api, clock, config.namespaces, config.gateway, on_kinds=self._kinds_changed, rng=rng)
         self._recorder = EventRecorder(
             writer, clock, controller=f"{GROUP}/outrider", instance=config.identity, metrics=self.metrics
         )
@@ -73,7 +77,13 @@ class Operator:
         self._manager = Manager(
             clock,
             controllers=[self._deployments.controller, self._monitoring.controller],
-            runnables=[self._prober.run, self._scraper.run, self._recorder.run, *runnables],
+            runnables=[
+                self._prober.run,
+                self._scraper.run,
+                self._recorder.run,
+                Standstill(clock, self._deployments.stood_still).run,
+                *runnables,
+            ],
             metrics=self.metrics,
             elected=elected,
         )

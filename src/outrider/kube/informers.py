@@ -1,5 +1,6 @@
 """One copy of a kind's objects in several namespaces, for a process that may look into those alone."""
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +32,7 @@ class InformerGroup(Generic[T]):
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         optional: bool = False,
         absent_retry: float = ABSENT_KIND_RETRY,
+        rng: random.Random | None = None,
     ) -> None:
         self.kind = kind
         self._members = {
@@ -44,6 +46,7 @@ class InformerGroup(Generic[T]):
                 indexes=indexes,
                 optional=optional,
                 absent_retry=absent_retry,
+                rng=rng,
             )
             for namespace in (namespaces or ("",))
         }

@@ -1,5 +1,6 @@
 """The informers that the operator's controllers read."""
 
+import random
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -61,11 +62,12 @@ class Caches:
         gateway: GatewayConfig | None = None,
         *,
         on_kinds: Callable[[], None] = lambda: None,
+        rng: random.Random | None = None,
     ) -> None:
-        """`on_kinds` is told when optional kinds came to the cluster, or went."""
+        """`on_kinds` is told when optional kinds came to the cluster, or went. `rng` is where jitter comes from."""
         self.discovery = Discovery(api, clock, OPTIONAL_KINDS, on_change=self._kinds_changed)
         self._on_kinds = on_kinds
-        in_namespaces = partial(InformerGroup, api, clock=clock, namespaces=namespaces)
+        in_namespaces = partial(InformerGroup, api, clock=clock, namespaces=namespaces, rng=rng)
         by_namespace = {BY_NAMESPACE: _by_namespace}
         self.deployments: InformerGroup[LLMDeployment] = in_namespaces(kind=LLM_DEPLOYMENT, indexes=by_namespace)
         self.revisions: InformerGroup[ModelRevision] = in_namespaces(
@@ -79,7 +81,7 @@ class Caches:
         self.routes: InformerGroup[HTTPRoute] = optional(kind=HTTP_ROUTE)
         self.budgets: InformerGroup[PodDisruptionBudget] = in_namespaces(kind=POD_DISRUPTION_BUDGET)
         self.monitors: InformerGroup[Any] = optional(kind=SERVICE_MONITOR, fields=f"metadata.name={MONITOR_NAME}")
-        self.gateways = _gateways(api, clock, namespaces, gateway)
+        self.gateways = _gateways(api, clock, namespaces, gateway, rng)
         self.extras: tuple[InformerGroup[Any], ...] = ()
         if gateway is not None and gateway.inference_pool:
             # Of kinds that others use, too: only what belongs to an LLMDeployment, and all of that, to compare it.
@@ -87,7 +89,7 @@ class Caches:
             self.extras = tuple(labelled(kind=kind) for kind in PICKER_KINDS)
         # Of the whole cluster, where that may be looked at: GPUs are held by anybody.
         self.pods: InformerGroup[Pod] = in_namespaces(kind=POD, indexes={BY_DEPLOYMENT: _by_label, BY_GPU: _by_gpu})
-        self.nodes: Informer[Node] | None = None if namespaces else Informer(api, NODE, clock)
+        self.nodes: Informer[Node] | None = None if namespaces else Informer(api, NODE, clock, rng=rng)
         own: tuple[InformerGroup[Any], ...] = (
             self.deployments, self.revisions, self.pins, self.workloads, self.services, self.routes, self.budgets,
             self.pods, self.monitors, *self.extras,
@@ -114,7 +116,11 @@ class Caches:
 
 
 def _gateways(
-    api: Api, clock: Clock, namespaces: tuple[str, ...], gateway: GatewayConfig | None
+    api: Api,
+    clock: Clock,
+    namespaces: tuple[str, ...],
+    gateway: GatewayConfig | None,
+    rng: random.Random | None,
 ) -> InformerGroup[Gateway] | None:
     """The Gateway that is configured; None where there is none, or where it may not be looked at."""
     if gateway is None or (namespaces and gateway.namespace and gateway.namespace not in namespaces):
@@ -122,7 +128,7 @@ def _gateways(
     where = (gateway.namespace,) if gateway.namespace else namespaces
     only = f"metadata.name={gateway.name}"
     kind = GATEWAY.into(Gateway)
-    return InformerGroup(api, kind, clock, namespaces=where, fields=only, optional=True, absent_retry=INTERVAL)
+    return InformerGroup(api, kind, clock, namespaces=where, fields=only, optional=True, absent_retry=INTERVAL, rng=rng)
 
 
 def _by_own_label(obj: Any) -> Iterable[str]:

@@ -99,6 +99,13 @@ class DeploymentController:
         """Something that was measured about this LLMDeployment changed."""
         self.controller.enqueue(key)
 
+    def stood_still(self) -> None:
+        """Take note that this process did nothing for a while (a suspended machine, a clock that was set): that its
+        answers to probes are old says something about itself, and nothing about the pods.
+        """
+        self._probing_since = self._clock.now()
+        self.wake_all()
+
     def wake_all(self) -> None:
         """Something that concerns every LLMDeployment changed."""
         for one in self._caches.deployments.list():

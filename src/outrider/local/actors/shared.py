@@ -1,5 +1,6 @@
 """What all actors share: the API, the clock, the settings, and one informer for each kind."""
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -40,7 +41,7 @@ class ActorSettings:
     resync_period: float = 30.0
     """Seconds after which what waits for others (namespaces that empty, owners that go) is looked at again."""
     seed: int | None = None
-    """Seed of the random parts of pod names; None for names that differ from run to run."""
+    """Seed of the random parts of pod names, and of jitter; None for what differs from run to run."""
 
 
 def owner_uids(obj: Any) -> Iterable[str]:
@@ -72,6 +73,7 @@ class Shared:
     def __init__(self, api: Api, clock: Clock, settings: ActorSettings, metrics: RuntimeMetrics | None = None) -> None:
         self.api, self.clock, self.settings = api, clock, settings
         self._metrics = metrics
+        self._rng = random.Random(settings.seed)  # noqa: S311  (jitter is no secret)
         self._informers: dict[Kind[Any], Informer[Any]] = {}
         self.pods: Informer[objects.Pod] = self._add(objects.POD, {BY_NODE: _node_of})
         self.nodes: Informer[objects.Node] = self._add(objects.NODE)
@@ -88,7 +90,9 @@ class Shared:
 
     def _add(self, kind: Kind[T], indexes: Mapping[str, Callable[[Any], Iterable[str]]] | None = None) -> Informer[T]:
         by = {BY_OWNER: owner_uids, BY_CONTROLLER: controller_uid, BY_NAMESPACE: namespace_of, **(indexes or {})}
-        informer: Informer[T] = Informer(self.api, kind, self.clock, indexes=by, optional="." in kind.group)
+        informer: Informer[T] = Informer(
+            self.api, kind, self.clock, indexes=by, optional="." in kind.group, rng=self._rng
+        )
         self._informers[kind] = informer
         return informer
 
