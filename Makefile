@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check lint format bench install clean generate kubernetes
+.PHONY: help run test check lint format bench sim install clean generate kubernetes
 
 help:
 	@echo 'make run     see a model served, released and rolled back on this machine'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint    ruff, mypy, import-linter'
 	@echo 'make format  let ruff format the code'
 	@echo 'make bench   benchmarks; one of them with NAME=gateway'
+	@echo 'make sim     simulate what can go wrong; SEEDS=20000 FIRST=1 FOR=5m, or EDITS=10000'
 	@echo 'make kubernetes  build the control plane of `outrider up --kubernetes`, once per version (needs Go)'
 	@echo 'make generate  write the generated files again: CRDs, Helm chart, install.yaml, references'
 
@@ -56,6 +57,13 @@ generate: $(READY)
 	$(BIN)/python -m outrider.api.crd
 	$(BIN)/python tools/generate_docs.py
 	$(BIN)/python tools/generate_deploy.py
+
+SEEDS ?= 1000
+FIRST ?= 1
+FOR ?= 5m
+
+sim: $(READY)
+	@$(BIN)/outrider sim --first $(FIRST) $(if $(EDITS),--edits $(EDITS),--seeds $(SEEDS) --for $(FOR))
 
 bench: $(READY)
 	@$(BIN)/python bench/run.py $(NAME)

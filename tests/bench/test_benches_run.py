@@ -40,3 +40,11 @@ def test_the_store_bench_measures_every_operation_lists_watches_and_the_weight_o
         assert found[f"{kind}_open_seconds"] > 0
         assert found[f"{kind}_json_bytes_per_object"] > 1000
         assert found[f"{kind}_disk_bytes_per_object"] > 1000
+
+
+def test_the_sim_bench_measures_virtual_time_and_edits() -> None:
+    table, found = run("sim", "--seeds", "2", "--edits", "2")
+    assert "virtual seconds a second" in table
+    assert {"virtual_seconds_per_second", "idle_virtual_seconds_per_second", "ms_per_scenario", "ms_per_edit"} < {
+        name for name, value in found.items() if value
+    }

@@ -1,6 +1,6 @@
 """The operator on the local world's store and actors, in virtual time, with a kubelet that only pretends.
 
-`CrashingApi` ends the operator's process, as far as it can tell, right after any of its writes.
+For stories that look closely at one thing; what crashes and faults do is simulated (`outrider.sim`).
 """
 
 import asyncio
@@ -32,38 +32,25 @@ NAMESPACE_NAME = "production"
 PROBE_SECONDS = 10.0
 
 
-class CrashingApi:
-    """Passes everything on and counts writes, but for events. After write `crash_after` it answers nothing more."""
+class CountingApi:
+    """Passes everything on and counts writes, but for events."""
 
-    def __init__(self, api: StoreApi, crash_after: int | None = None) -> None:
+    def __init__(self, api: StoreApi) -> None:
         self._api = api
-        self._crash_after = crash_after
         self.writes: list[str] = []
-        self.crashed = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._api, name)
-        if name in {"watch", "logs"}:
+        if name not in {"create", "apply", "patch", "patch_status", "delete"}:
             return method
 
         async def call(*arguments: Any, **options: Any) -> Any:
-            await self._hang_if_crashed()
             result = await method(*arguments, **options)
-            if name in {"create", "apply", "patch", "patch_status", "delete"} and arguments[0] != EVENT:
-                await self._count(f"{name} {arguments[0].kind}")
+            if arguments[0] != EVENT:
+                self.writes.append(f"{name} {arguments[0].kind}")
             return result
 
         return call
-
-    async def _count(self, what: str) -> None:
-        self.writes.append(what)
-        if len(self.writes) == self._crash_after:
-            self.crashed.set()
-        await self._hang_if_crashed()
-
-    async def _hang_if_crashed(self) -> None:
-        if self.crashed.is_set():
-            await asyncio.Event().wait()
 
 
 async def until(condition: Callable[[], bool], deadline: float = 900.0) -> None:
@@ -92,7 +79,7 @@ class OperatorWorld:
         """Versions whose containers end at once."""
         self.failing: set[str] = set()
         """Versions that answer every request with an error."""
-        self.operator_api: CrashingApi | None = None
+        self.operator_api: CountingApi | None = None
         self._sizes = [gpus] * nodes
         self._tasks: list[asyncio.Task[Any]] = []
         self._operator: asyncio.Task[None] | None = None
@@ -118,8 +105,8 @@ class OperatorWorld:
 
     # The operator
 
-    def start_operator(self, *, crash_after: int | None = None) -> CrashingApi:
-        api = CrashingApi(StoreApi(self.store, user="outrider"), crash_after)
+    def start_operator(self) -> CountingApi:
+        api = CountingApi(StoreApi(self.store, user="outrider"))
         operator = Operator(api, self.clock, self.config, probe=self._probe, fetch=self._fetch)
         self._operator = asyncio.create_task(operator.run())
         self.operator_api = api

@@ -2,59 +2,17 @@
 
 import asyncio
 import contextlib
-import heapq
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from outrider.kube.api import AlreadyExists, ApiError, EventType, Expired, Kind, ListResult, NotFound, WatchEvent
+from outrider.sim.loop import EPOCH, LoopClock, VirtualLoop, run_virtually
 
 T = TypeVar("T")
 
-EPOCH = 1_700_000_000.0
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer as soon as there is nothing else to do."""
-
-    def __init__(self) -> None:
-        self._virtual = 0.0
-        super().__init__()
-
-    def time(self) -> float:
-        return self._virtual
-
-    def _run_once(self) -> None:
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        while scheduled and scheduled[0].cancelled():
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False  # type: ignore[attr-defined]
-            self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
-        if not self._ready:  # type: ignore[attr-defined]
-            if not scheduled:
-                raise RuntimeError("everybody waits for somebody else, for ever")
-            self._virtual = max(self._virtual, scheduled[0].when())
-        super()._run_once()  # type: ignore[misc]
-
-
-class LoopClock:
-    """The clock of the running loop."""
-
-    def now(self) -> float:
-        return EPOCH + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-def run_virtually(story: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a story in virtual time; hours take milliseconds."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(story())
+__all__ = ["EPOCH", "LoopClock", "MemoryApi", "VirtualLoop", "run_virtually", "running", "until"]
 
 
 @contextlib.asynccontextmanager

@@ -54,6 +54,10 @@ SECTIONS: tuple[Section, ...] = (
         ),
     ),
     Section(
+        "Prove it",
+        (Command("sim", "outrider.cli.sim:sim", "Simulate what can go wrong, and check what is promised."),),
+    ),
+    Section(
         "Set up",
         (
             Command("install", "outrider.cli.install.command:install", "Install Outrider into a cluster."),

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 OutputFormat = Literal["table", "wide", "json", "yaml", "name"]
 TableOrData = Literal["table", "json", "yaml"]
@@ -35,11 +35,13 @@ def print_yaml(value: Any) -> None:
     yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=_unicode(), width=120)
 
 
-def print_documents(values: Iterable[Any]) -> None:
-    """YAML of several documents, as `kubectl --filename -` takes them."""
+def print_documents(values: Iterable[Any], file: TextIO | None = None) -> None:
+    """YAML of several documents, as `kubectl --filename -` takes them, to standard output or into a file."""
     import yaml
 
-    yaml.safe_dump_all(values, sys.stdout, sort_keys=False, allow_unicode=_unicode(), width=120, explicit_start=True)
+    yaml.safe_dump_all(
+        values, file or sys.stdout, sort_keys=False, allow_unicode=_unicode(), width=120, explicit_start=True
+    )
 
 
 def _unicode() -> bool:

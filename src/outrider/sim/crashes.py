@@ -1,0 +1,41 @@
+"""One life of a service, with the operator killed after every single call that changes something."""
+
+from collections.abc import Iterator
+
+from outrider.sim.incidents import AnyIncident, Apply, Crash, Edit, Pin, Remove, Scenario, Unpin
+from outrider.sim.run import Outcome, run
+
+NAME = "llama"
+SPEC = {
+    "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": "v1.0.0"},
+    "replicas": 2,
+    "resources": {"requests": {"nvidia.com/gpu": "1"}},
+}
+LIFE: tuple[AnyIncident, ...] = (
+    Apply(at=1, deployment=NAME, spec=SPEC),
+    Edit(at=90, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+    Pin(at=180, deployment=NAME, version="previous-stable"),
+    Unpin(at=270, deployment=NAME),
+    Edit(at=360, deployment=NAME, spec={"model": {"version": "previous-stable"}}),
+    Remove(at=450, deployment=NAME),
+)
+"""Install, release, emergency rollback, release again, rollback by the spec, delete."""
+DOWN_SECONDS = 5.0
+MOST_CALLS = 1000
+"""A life that takes more calls than this has gone wild."""
+
+
+def life(crash_after: int) -> Scenario:
+    """The life with the operator killed right after its n-th call that changes something; 0 for no crash."""
+    crash = (Crash(at=0.0, calls=crash_after, down_seconds=DOWN_SECONDS),) if crash_after else ()
+    return Scenario(seed=1, incidents=(*crash, *LIFE), nodes=1, load_seconds=3.0)
+
+
+def crash_everywhere() -> Iterator[tuple[int, Outcome]]:
+    """Play the life once for each call that there is to die after. Raises `RuntimeError` if it never ends."""
+    for number in range(1, MOST_CALLS):
+        outcome = run(life(number))
+        if outcome.starts == 1 and outcome.violation is None:
+            return  # it was over before the crash came
+        yield number, outcome
+    raise RuntimeError(f"one life of a service takes more than {MOST_CALLS} calls")

@@ -1,0 +1,211 @@
+"""What Outrider promises at every moment, checked at every change of the store.
+
+Each check is told of one change before `Truth` takes it in, and gives a sentence when the promise is broken by it.
+Promises are about what the operator does. What others break (a node, a user's hand) it is not blamed for, nor for what
+it could not yet know.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from outrider.api import labels
+from outrider.kube.api import Kind, Object
+from outrider.kube.objects import DEPLOYMENT, ENDPOINT_SLICE, POD
+from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
+from outrider.local.store.history import Change
+from outrider.local.store.records import decode
+from outrider.sim.truth import ANY, Truth
+
+MOMENT = 5.0
+"""Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
+MEDDLING_LASTS = 120.0
+"""Seconds in which a hand laid on the operator's objects explains that pods go."""
+KNOWN_READY = 10.0
+"""A pod that is ready for so many seconds is one that endpoints must have."""
+
+
+Broken = Iterator[tuple[str, str]]
+"""(promise, how it is broken)"""
+
+
+@dataclass(frozen=True)
+class Violation:
+    promise: str
+    """Which one: the same for the same fault, so that a shorter scenario can be seen to show it, too."""
+    at: float
+    message: str
+
+
+class Promises:
+    """`broken` are those that were broken so far, in order."""
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        self.writer = ""
+        """Whose change it is: the name of an operator, or empty for all others."""
+        self.broken: list[Violation] = []
+        self._sequences: dict[tuple[str, int], str] = {}
+        self._checks = {
+            POD.plural: self._pod,
+            ENDPOINT_SLICE.plural: self._endpoints,
+            DEPLOYMENT.plural: self._workload,
+            MODEL_REVISION.plural: self._revision,
+            LLM_DEPLOYMENT.plural: self._status,
+        }
+
+    def check(self, kind: Kind[Any], change: Change, obj: Object) -> None:
+        """To be called before `Truth.follow` is."""
+        check = self._checks.get(kind.plural)
+        if check is None:
+            return
+        now = asyncio.get_running_loop().time()
+        for promise, message in check(change, obj, now):
+            self.broken.append(Violation(promise, now, message))
+
+    # Availability
+
+    def _pod(self, change: Change, obj: Object, now: float) -> Broken:
+        meta = obj["metadata"]
+        name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
+        known = self.truth.pods.get(meta["uid"])
+        if not name:
+            return
+        if known is None:
+            if not change.removed:
+                yield from self._one_more(name, now)
+            return
+        was_ready = known.ready_since is not None and not known.ending
+        going = change.removed or bool(meta.get("deletionTimestamp"))
+        if was_ready and going:
+            yield from self._one_less(name, meta["name"], now)
+
+    def _one_more(self, name: str, now: float) -> Broken:
+        service, truth = self.truth.service(name), self.truth
+        wishes = list(service.recent(now - truth.window))
+        if not wishes or now - service.disturbed_at < MEDDLING_LASTS:
+            return
+        most = max(wish.replicas for wish in wishes) + max(wish.surge for wish in wishes)
+        pods = [pod for pod in truth.pods_of(name) if not pod.ending]
+        if len(pods) + 1 > most:
+            yield (
+                "never more pods than replicas and surge",
+                f"{name} gets its {len(pods) + 1}th pod, and never more than {most} were wanted",
+            )
+
+    def _one_less(self, name: str, pod: str, now: float) -> Broken:
+        service, truth = self.truth.service(name), self.truth
+        wishes = list(service.recent(now - truth.window))
+        disturbed = now - service.disturbed_at
+        if not all(wish.exists for wish in wishes) or disturbed < MOMENT:
+            return
+        left = len(truth.ready_pods(name)) - 1
+        least = min((wish.least for wish in wishes), default=0)
+        if left < least:
+            yield (
+                "never fewer ready pods than asked for by anything but a fault",
+                f"{pod} of {name} is ended while ready: {left} ready pods are left, and at least {least} were wanted",
+            )
+
+    def _endpoints(self, change: Change, obj: Object, now: float) -> Broken:
+        meta = obj["metadata"]
+        name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
+        if not name or change.old is None:
+            return
+        service = self.truth.service(name)
+        if not _takers(decode(change.old.data)) or (not change.removed and _takers(obj)):
+            return
+        others = sum(count for slice_name, count in service.slices.items() if slice_name != meta["name"])
+        well = [
+            pod
+            for pod in self.truth.ready_pods(name)
+            if pod.ready_since is not None and now - pod.ready_since > KNOWN_READY
+        ]
+        existed = all(wish.exists for wish in service.recent(now - self.truth.window))
+        if well and not others and existed and now - service.disturbed_at > MOMENT:
+            yield (
+                "never traffic to nothing while pods are ready",
+                f"the last endpoint of {name} goes while {len(well)} of its pods have been ready for a while",
+            )
+
+    # What is released
+
+    def _workload(self, change: Change, obj: Object, now: float) -> Broken:
+        if change.removed or not self.writer:
+            return
+        name = obj["metadata"]["name"]
+        after = _template_version(obj)
+        before = _template_version(decode(change.old.data)) if change.old is not None else ""
+        if after == before or not after:
+            return
+        wishes = list(self.truth.service(name).recent(now - self.truth.window))
+        asked = {wish.version for wish in wishes}
+        if ANY not in asked and after not in asked:
+            only = ", ".join(sorted(asked)) or "nothing"
+            message = (
+                f"{self.writer} has {name} go from {before or 'nothing'} to {after}, and asked for was only {only}"
+            )
+            yield "never a version that nobody asked for", message
+
+    def _revision(self, change: Change, obj: Object, _now: float) -> Broken:
+        spec, owner = obj["spec"], str(obj["metadata"]["ownerReferences"][0]["uid"])
+        if change.removed or change.old is not None:  # that it never changes the server sees to
+            return
+        key = owner, int(spec.get("sequence", 0))
+        other = self._sequences.setdefault(key, obj["metadata"]["name"])
+        if other != obj["metadata"]["name"]:
+            yield (
+                "revisions are numbered without repetition",
+                f"{obj['metadata']['name']} and {other} are both number {key[1]}",
+            )
+
+    # What is said
+
+    def _status(self, change: Change, obj: Object, now: float) -> Broken:
+        status = obj.get("status") or {}
+        if change.removed or not self.writer:
+            return
+        was_ready = change.old is not None and _is_ready(decode(change.old.data).get("status") or {})
+        if was_ready and not _is_ready(status):
+            yield from self._alarm(obj, now)
+        if was_ready or not _is_ready(status):
+            return
+        name, version = obj["metadata"]["name"], str(status.get("effectiveVersion"))
+        service = self.truth.service(name)
+        serving = sum(1 for pod in self.truth.ready_pods(name) if pod.version == version)
+        last = service.served.get(version)
+        if any(0 < wish.replicas <= serving for wish in service.recent(now - self.truth.window)):
+            return
+        if last is None or now - last > self.truth.window:
+            yield (
+                "never Ready without every replica of the version",
+                f"{name} is called Ready at {version}, which "
+                + ("has never served in full" if last is None else f"last served in full {now - last:.0f} s ago"),
+            )
+
+    def _alarm(self, obj: Object, now: float) -> Broken:
+        """Somebody is woken up: there must be something."""
+        name, truth = obj["metadata"]["name"], self.truth
+        service = truth.service(name)
+        quiet_since = max(
+            service.disturbed_at, service.faulty_until, service.wishes[-1].since if service.wishes else now
+        )
+        if now - quiet_since > truth.window:
+            found = next(one for one in obj["status"]["conditions"] if one["type"] == "Ready")
+            called = f"{name} is called {found['reason']} ({found['message']})"
+            message = f"{called}, and for {now - quiet_since:.0f} s nobody changed it and none of its pods failed"
+            yield "never an alarm about nothing", message
+
+
+def _takers(obj: Object) -> int:
+    return sum(1 for one in obj.get("endpoints") or () if (one.get("conditions") or {}).get("ready"))
+
+
+def _template_version(obj: Object) -> str:
+    template = obj.get("spec", {}).get("template", {})
+    return str((template.get("metadata", {}).get("labels") or {}).get(labels.MODEL_VERSION, ""))
+
+
+def _is_ready(status: Object) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())

@@ -1,0 +1,225 @@
+"""What is really so, from the store's own changes: what people asked for and when, and which pods serve.
+
+The operator knows this late, or not at all. What it does is judged by what it may have known: everything that was true
+within the `window` before.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from outrider.api import labels
+from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.spec import LLMDeploymentSpec
+from outrider.api.version import is_previous_stable
+from outrider.controllers.deployment.gather import parse_deployment
+from outrider.kube.api import Kind, Object
+from outrider.kube.objects import ENDPOINT_SLICE, POD
+from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
+from outrider.local.store.history import Change
+from outrider.sim.kubelet import has_condition, ready
+
+ANY = ""
+"""A version that depends on what served before: whatever the operator takes it to mean."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What people wanted of one LLMDeployment, from a moment on."""
+
+    since: float
+    exists: bool = True
+    version: str = ANY
+    replicas: int = 0
+    surge: int = 0
+    unavailable: int = 0
+
+    @property
+    def least(self) -> int:
+        """So many pods must stay ready, as far as anybody can choose."""
+        return max(0, self.replicas - self.unavailable)
+
+
+@dataclass
+class PodTruth:
+    deployment: str
+    version: str
+    node: str
+    ready_since: float | None = None
+    containers_ready: bool = False
+    ending: bool = False
+
+
+@dataclass
+class Service:
+    """One LLMDeployment, as it really is."""
+
+    wishes: list[Wish] = field(default_factory=list)
+    spec: LLMDeploymentSpec | None = None
+    generation: int = 0
+    spec_version: str = ANY
+    pin: str | None = None
+    """The version that a pin holds, None where there is no pin."""
+    disturbed_at: float = -1e9
+    """When somebody last laid hands on what the operator owns, or a pod failed."""
+    faulty_until: float = -1e9
+    """Until when the scenario has something fail that may be this one's."""
+    served: dict[str, float] = field(default_factory=dict)
+    """Version to the last moment at which as many of its pods were ready as were wanted at some time in the window."""
+    slices: dict[str, int] = field(default_factory=dict)
+    """EndpointSlice to the number of endpoints in it that take requests."""
+
+    @property
+    def endpoints(self) -> int:
+        return sum(self.slices.values())
+
+    def wish(self, at: float) -> None:
+        """Note what is wanted from now on."""
+        version = self.spec_version if self.pin is None else self.pin
+        before = self.wishes[-1] if self.wishes else Wish(at)
+        made = replace(before, since=at, exists=self.generation > 0, version=version)
+        if self.spec is not None:  # while it is invalid, what was wanted before goes on
+            rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
+            surge = _resolve(rolling.max_surge, replicas, up=True)
+            unavailable = _resolve(rolling.max_unavailable, replicas, up=False)
+            unavailable = unavailable or (0 if surge else 1)  # as the Deployment controller has it
+            made = replace(made, replicas=replicas, surge=surge, unavailable=unavailable)
+        self.wishes.append(made)
+
+    def recent(self, since: float) -> Iterator[Wish]:
+        """What was wanted at any time since then."""
+        for number, wish in enumerate(self.wishes):
+            after = self.wishes[number + 1].since if number + 1 < len(self.wishes) else float("inf")
+            if after >= since:
+                yield wish
+
+
+def _resolve(amount: int | str, replicas: int, *, up: bool) -> int:
+    if isinstance(amount, int):
+        return amount
+    share = int(amount.removesuffix("%")) * replicas
+    return -(-share // 100) if up else share // 100
+
+
+class Truth:
+    """`window` is how many seconds late anybody may be."""
+
+    def __init__(self, window: float) -> None:
+        self.window = window
+        self.services: dict[str, Service] = {}
+        self.pods: dict[str, PodTruth] = {}
+        self.news = 0
+        """How often something happened that the operator has to look at: people's wishes, and pods that come, go,
+        become ready or stop being so.
+        """
+        self._followed = {
+            POD.plural: self._pod,
+            LLM_DEPLOYMENT.plural: self._deployment,
+            VERSION_PIN.plural: self._version_pin,
+            ENDPOINT_SLICE.plural: self._endpoints,
+        }
+
+    def service(self, name: str) -> Service:
+        return self.services.setdefault(name, Service())
+
+    def pods_of(self, name: str) -> list[PodTruth]:
+        return [pod for pod in self.pods.values() if pod.deployment == name]
+
+    def ready_pods(self, name: str) -> list[PodTruth]:
+        return [pod for pod in self.pods_of(name) if pod.ready_since is not None and not pod.ending]
+
+    def disturb(self, name: str) -> None:
+        self.service(name).disturbed_at = _now()
+
+    def faults_until(self, at: float) -> None:
+        """Something fails until then: whose pods it is about is not looked into."""
+        for service in self.services.values():
+            service.faulty_until = max(service.faulty_until, at)
+
+    # Following the store
+
+    def follow(self, kind: Kind[Any], change: Change, obj: Object) -> None:
+        """Take in one change of the store; `obj` is the object as it is now, or was when it was removed."""
+        follow = self._followed.get(kind.plural)
+        if follow is not None:
+            follow(change, obj)
+
+    def _pod(self, change: Change, obj: Object) -> None:
+        meta, at = obj["metadata"], _now()
+        name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
+        if not name:
+            return
+        if change.removed:
+            self.news += self.pods.pop(meta["uid"], None) is not None
+            return
+        pod = self.pods.get(meta["uid"])
+        if pod is None:
+            self.news += 1
+            pod = self.pods[meta["uid"]] = PodTruth(name, meta["labels"].get(labels.MODEL_VERSION, ""), "")
+        pod.node = obj["spec"].get("nodeName") or ""
+        before = (pod.node, pod.ready_since is None, pod.ending, pod.containers_ready)
+        was_ready = pod.ready_since is not None and not pod.ending
+        pod.ending = bool(meta.get("deletionTimestamp"))
+        is_ready = ready(obj)
+        if was_ready and not is_ready and not pod.ending:
+            self.disturb(name)
+        pod.ready_since = (pod.ready_since if was_ready else at) if is_ready else None
+        pod.containers_ready = has_condition(obj, "ContainersReady")
+        self.news += before != (pod.node, pod.ready_since is None, pod.ending, pod.containers_ready)
+        self._count_served(name, pod.version)
+
+    def _count_served(self, name: str, version: str) -> None:
+        service, at = self.service(name), _now()
+        serving = sum(1 for pod in self.ready_pods(name) if pod.version == version)
+        if any(0 < wish.replicas <= serving for wish in service.recent(at - self.window)):
+            service.served[version] = at
+
+    def _deployment(self, change: Change, obj: Object) -> None:
+        service, meta = self.service(obj["metadata"]["name"]), obj["metadata"]
+        if change.removed or meta.get("deletionTimestamp"):
+            if service.generation:
+                service.generation, service.spec, service.spec_version = 0, None, ANY
+                self._wish(service)
+            return
+        if meta["generation"] == service.generation and change.old is not None:
+            return
+        service.generation = meta["generation"]
+        parsed = parse_deployment(msgspec.json.decode(change.record.data, type=LLMDeployment))
+        service.spec = parsed.spec
+        written = str(((obj.get("spec") or {}).get("model") or {}).get("version") or ANY)
+        service.spec_version = ANY if is_previous_stable(written) or parsed.spec is None else written
+        self._wish(service)
+
+    def _wish(self, service: Service) -> None:
+        self.news += 1
+        service.wish(_now())
+
+    def _version_pin(self, change: Change, obj: Object) -> None:
+        spec = obj["spec"]
+        service = self.service(spec["deployment"])
+        version = str(spec.get("version") or ANY)
+        pin = None if change.removed or obj["metadata"].get("deletionTimestamp") else version
+        pin = ANY if pin is not None and is_previous_stable(pin) else pin
+        if pin != service.pin:
+            service.pin = pin
+            self._wish(service)
+
+    def _endpoints(self, change: Change, obj: Object) -> None:
+        meta = obj["metadata"]
+        name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
+        if not name:
+            return
+        service = self.service(name)
+        if change.removed:
+            service.slices.pop(meta["name"], None)
+        else:
+            service.slices[meta["name"]] = sum(
+                1 for one in obj.get("endpoints") or () if (one.get("conditions") or {}).get("ready")
+            )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,161 @@
+"""The cluster of a simulation: the local world's own store and actors, kubelets that pretend, and one namespace."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from outrider.api import labels
+from outrider.api.meta import format_time
+from outrider.kube.api import ApiError, Kind, Object
+from outrider.kube.objects import DEPLOYMENT, NAMESPACE, NODE, POD, POD_DISRUPTION_BUDGET, SERVICE
+from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
+from outrider.local.actors import ActorSettings, run_actors
+from outrider.local.store import Store, StoreApi
+from outrider.local.store.history import Change
+from outrider.local.store.records import Record
+from outrider.local.store.store import Table
+from outrider.sim.incidents import Apply, Edit, Meddle, Meddling
+from outrider.sim.kubelet import Kubelet
+from outrider.sim.loop import LoopClock
+
+NAMESPACE_NAME = "production"
+SETTINGS = ActorSettings(node_monitor_period=60.0, node_monitor_grace=1e9, seed=1)
+"""The scenario says when a node is lost: heartbeats would cost more than everything else."""
+
+Observe = Callable[[Kind[Any], Change, Object], None]
+
+
+class ObservedStore(Store):
+    """Tells every change in the moment that it is made."""
+
+    observers: tuple[Observe, ...] = ()
+
+    def commit(self, table: Table, old: Record | None, obj: Object, *, remove: bool = False) -> Record:
+        record = super().commit(table, old, obj, remove=remove)
+        change = Change(old, record, removed=remove)
+        for observe in self.observers:
+            observe(table.kind, change, obj)
+        return record
+
+
+class World:
+    """Use as an async context manager. `observers` are told every change of the store."""
+
+    def __init__(self, *, nodes: int, gpus: int, load_seconds: float, seed: int) -> None:
+        self.clock = LoopClock()
+        self.store = ObservedStore(self.clock, rng=random.Random(seed))  # noqa: S311
+        self.api = StoreApi(self.store, user="kubectl")
+        self.kubelet = Kubelet(StoreApi(self.store, user="kubelet"), random.Random(seed), load_seconds)  # noqa: S311
+        self.store.observers = (self._pods_change,)
+        self._sizes = [gpus] * nodes
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.api.create(NAMESPACE, {**_type(NAMESPACE), "metadata": {"name": NAMESPACE_NAME}})
+        for number, gpus in enumerate(self._sizes):
+            await self._add_node(f"node-{number}", gpus)
+        actors = StoreApi(self.store, user="kube-controller-manager")
+        self._tasks = [
+            asyncio.create_task(run_actors(actors, self.clock, SETTINGS)),
+            asyncio.create_task(self.kubelet.run()),
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+
+    def observe(self, observe: Observe) -> None:
+        self.store.observers = (*self.store.observers, observe)
+
+    def _pods_change(self, kind: Kind[Any], change: Change, obj: Object) -> None:
+        if kind == POD:
+            self.kubelet.changed(obj, removed=change.removed)
+
+    async def _add_node(self, name: str, gpus: int) -> None:
+        found = {labels.GPU_PRODUCT: "NVIDIA-A100-SXM4-40GB"}
+        await self.api.create(NODE, {**_type(NODE), "metadata": {"name": name, "labels": found}})
+        amounts = {"cpu": "96", "memory": "512Gi", "pods": "110", labels.GPU_RESOURCE: str(gpus)}
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": self._time()}
+        status = {"capacity": amounts, "allocatable": amounts, "conditions": [ready]}
+        await self.api.patch_status(NODE, name, status)
+
+    # What people do: what the server refuses is refused, as people are used to
+
+    async def apply(self, one: Apply) -> None:
+        body = {
+            **_type(LLM_DEPLOYMENT),
+            "metadata": {"name": one.deployment, "namespace": NAMESPACE_NAME},
+            "spec": one.spec,
+        }
+        await self._try(self.api.apply(LLM_DEPLOYMENT, body, owner="argocd"))
+
+    async def edit(self, one: Edit) -> None:
+        await self._try(self.api.patch(LLM_DEPLOYMENT, one.deployment, {"spec": one.spec}, NAMESPACE_NAME))
+
+    async def remove(self, deployment: str) -> None:
+        await self._try(self.api.delete(LLM_DEPLOYMENT, deployment, NAMESPACE_NAME))
+
+    async def pin(self, deployment: str, version: str) -> None:
+        body = {
+            **_type(VERSION_PIN),
+            "metadata": {"name": deployment, "namespace": NAMESPACE_NAME},
+            "spec": {"deployment": deployment, "version": version},
+        }
+        await self._try(self.api.apply(VERSION_PIN, body, owner=labels.CLI_FIELD_OWNER))
+
+    async def unpin(self, deployment: str) -> None:
+        await self._try(self.api.delete(VERSION_PIN, deployment, NAMESPACE_NAME))
+
+    async def delete_pod(self, deployment: str, place: int) -> None:
+        uid = self.pod_at(deployment, place)
+        if uid:
+            await self._try(self.api.delete(POD, self.kubelet.pods[uid].name, NAMESPACE_NAME, uid=uid))
+
+    async def meddle(self, one: Meddle) -> None:
+        name, services = one.deployment, list(self._names(SERVICE, one.deployment))
+        patches: dict[Meddling, tuple[Kind[Any], Iterable[str], Object | None]] = {
+            "scales the workload to zero": (DEPLOYMENT, [name], {"spec": {"replicas": 0}}),
+            "scales the workload up": (DEPLOYMENT, [name], {"spec": {"replicas": 5}}),
+            "deletes the workload": (DEPLOYMENT, [name], None),
+            "deletes the Service": (SERVICE, services, None),
+            "deletes the budget": (POD_DISRUPTION_BUDGET, [name], None),
+            "points the Service elsewhere": (SERVICE, services, {"spec": {"selector": {"app": "elsewhere"}}}),
+            "changes the image": (DEPLOYMENT, [name], {"spec": {"template": {"spec": {"containers": [OTHER_IMAGE]}}}}),
+        }
+        kind, names, patch = patches[one.how]
+        for each in names:
+            if patch is None:
+                await self._try(self.api.delete(kind, each, NAMESPACE_NAME))
+            else:
+                await self._try(self.api.patch(kind, each, patch, NAMESPACE_NAME, patch_type="strategic"))
+
+    def pod_at(self, deployment: str, place: int) -> str:
+        """The uid of the pod at a place in the list of names, counted round and round; empty where there is none."""
+        pods = sorted((pod.name, pod.uid) for pod in self.kubelet.pods.values() if pod.deployment == deployment)
+        return pods[place % len(pods)][1] if pods else ""
+
+    def _names(self, kind: Kind[Any], deployment: str) -> Iterable[str]:
+        return [
+            record.name
+            for record in self.store.table(kind).all(NAMESPACE_NAME)
+            if record.labels.get(labels.DEPLOYMENT) == deployment
+        ]
+
+    async def _try(self, call: Any) -> None:
+        with contextlib.suppress(ApiError):
+            await call
+
+    def _time(self) -> str:
+        return format_time(self.clock.now())
+
+
+OTHER_IMAGE = {"name": "model-server", "image": "somebody/else:1"}
+
+
+def _type(kind: Kind[Any]) -> Object:
+    return {"apiVersion": kind.api_version, "kind": kind.kind}

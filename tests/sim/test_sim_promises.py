@@ -1,0 +1,66 @@
+"""Every promise can be broken, and the simulation sees it: an operator that breaks just this one is caught."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import saboteurs
+from saboteurs import saboteur
+
+from outrider.sim.crashes import NAME, SPEC
+from outrider.sim.incidents import Apply, Edit, Scenario, SlowLoads
+from outrider.sim.run import run
+
+STORY = (
+    Apply(at=1, deployment=NAME, spec={**SPEC, "rollback": {"autoRollback": {"bakeTime": "2m"}}}),
+    Edit(at=250, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+    SlowLoads(at=500, seconds=1, load_seconds=3),  # nothing happens for a while
+)
+
+CAUGHT: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], str]] = {
+    "it takes all pods away before a release": (
+        saboteurs.scales_to_nothing,
+        "never fewer ready pods than asked for by anything but a fault",
+    ),
+    "it runs more pods than anybody asked for": (
+        saboteurs.scales_too_far,
+        "never more pods than replicas and surge",
+    ),
+    "it releases a version of its own": (
+        saboteurs.releases_what_it_likes,
+        "never a version that nobody asked for",
+    ),
+    "it says Ready before anything serves": (
+        saboteurs.says_ready,
+        "never Ready without every replica of the version",
+    ),
+    "it sends requests to nobody": (
+        saboteurs.points_the_service_elsewhere,
+        "in the end all is as it was asked for",
+    ),
+    "it numbers its releases alike": (
+        saboteurs.numbers_all_alike,
+        "revisions are numbered without repetition",
+    ),
+    "it writes for ever": (saboteurs.never_rests(), "in the end there is quiet"),
+    "it wakes people up for nothing": (saboteurs.cries_wolf, "never an alarm about nothing"),
+    "it has a defect": (saboteurs.has_a_defect, "no reconcile crashes"),
+}
+
+
+@pytest.mark.parametrize("what", CAUGHT)
+def test_an_operator_that_breaks_a_promise_is_caught(what: str) -> None:
+    falsify, promise = CAUGHT[what]
+    outcome = run(Scenario(seed=1, incidents=STORY, load_seconds=3.0), between=saboteur(falsify))
+    assert outcome.violation is not None
+    assert outcome.violation.promise == promise, outcome.violation.message
+
+
+def test_an_operator_that_cuts_off_traffic_is_caught() -> None:
+    outcome = run(Scenario(seed=1, incidents=STORY, load_seconds=3.0), between=saboteurs.cuts_off_traffic)
+    assert outcome.violation is not None
+    assert outcome.violation.promise == "never traffic to nothing while pods are ready"
+
+
+def test_the_same_story_breaks_no_promise_of_the_real_one() -> None:
+    assert run(Scenario(seed=1, incidents=STORY, load_seconds=3.0)).violation is None

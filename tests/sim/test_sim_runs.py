@@ -1,0 +1,137 @@
+"""A scenario is played the same way every time; seeds hold; what fails can be made short."""
+
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from outrider.sim.crashes import NAME, SPEC, crash_everywhere, life
+from outrider.sim.draw import draw
+from outrider.sim.edits import edits
+from outrider.sim.incidents import AnyIncident, ApiTrouble, Apply, Crash, Edit, Remove, Scenario, Stop
+from outrider.sim.run import decode_scenario, run
+from outrider.sim.shrink import _shrink, shrink
+from outrider.sim.sweep import sweep
+
+QUICK_SEEDS = range(100_001, 100_025)
+SEEDS = range(200_001, 200_151)
+EDITS = 150
+
+
+def _check(seeds: range, seconds: float) -> None:
+    broken = {played.seed: played.violation for played in sweep(seeds, seconds, jobs=1) if played.violation is not None}
+    assert broken == {}, "play it again with `outrider sim --seed SEED`"
+
+
+def test_some_seeds_break_no_promise() -> None:
+    _check(QUICK_SEEDS, 300.0)
+
+
+@pytest.mark.e2e
+def test_more_seeds_break_no_promise() -> None:
+    _check(SEEDS, 300.0)
+
+
+@pytest.mark.e2e
+def test_a_long_day_breaks_no_promise() -> None:
+    _check(range(300_001, 300_005), 7200.0)
+
+
+@pytest.mark.e2e
+def test_a_crash_after_any_call_of_a_services_life_changes_nothing_about_its_end() -> None:
+    outcomes = dict(crash_everywhere())
+    assert len(outcomes) > 50, "the life is long enough to mean something"
+    assert {number: one.violation for number, one in outcomes.items() if one.violation is not None} == {}
+
+
+def test_a_crash_in_the_middle_of_a_release_is_survived() -> None:
+    outcome = run(life(25))
+    assert outcome.starts == 2
+    assert outcome.violation is None
+
+
+def test_after_each_of_many_edits_there_is_what_a_fresh_install_makes() -> None:
+    assert list(edits(1, 10)) == [None] * 10
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("seed", range(400_001, 400_001 + EDITS // 50))
+def test_after_each_of_more_edits_there_is_what_a_fresh_install_makes(seed: int) -> None:
+    assert list(edits(seed, 50)) == [None] * 50
+
+
+def test_a_seed_is_played_the_same_way_in_every_process() -> None:
+    program = (
+        "from outrider.sim.draw import draw; from outrider.sim.run import run; "
+        "outcome = run(draw(5, 300.0), tell=True); "
+        "print([(e.at, e.who, e.what) for e in outcome.timeline.entries])"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hashing}, capture_output=True, text=True, check=True,
+        ).stdout
+        for hashing in ("1", "2")
+    }  # fmt: skip
+    assert len(told) == 1
+    assert len(told.pop()) > 1000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_scenario_reads_as_it_was_written(seed: int) -> None:
+    scenario = draw(seed, 3600.0)
+    assert decode_scenario(msgspec.json.encode(scenario)) == scenario
+    assert list(scenario.incidents) == sorted(scenario.incidents, key=lambda one: one.at)
+
+
+def test_every_kind_of_incident_is_drawn() -> None:
+    drawn = {type(one) for seed in range(300) for one in draw(seed, 600.0).incidents}
+    assert drawn == set(AnyIncident.__args__)
+
+
+def test_the_shortest_scenario_that_fails_alike_is_found() -> None:
+    def fails(scenario: Scenario) -> bool:
+        kinds = [type(one) for one in scenario.incidents]
+        return Edit in kinds and Crash in kinds
+
+    long = next(scenario for seed in range(50) if fails(scenario := draw(seed, 3600.0)))
+    assert len(long.incidents) > 20
+    short = _shrink(long, fails, runs=500)
+    assert sorted(type(one).__name__ for one in short.incidents) == ["Crash", "Edit"]
+    assert (short.operators, short.nodes, short.load_seconds) == (1, 1, 3.0)
+
+
+def test_only_what_fails_can_be_shortened() -> None:
+    with pytest.raises(ValueError, match="breaks no promise"):
+        shrink(Scenario(seed=1, incidents=(Apply(at=1, deployment=NAME, spec=SPEC),)))
+
+
+FOUND: dict[str, tuple[AnyIncident, ...]] = {
+    "what serves while its alias means nothing was noted anew every minute": (
+        Apply(at=1, deployment=NAME, spec=SPEC),
+        Edit(at=90, deployment=NAME, spec={"model": {"version": "previous-stable"}}),
+    ),
+    "an operator that was suspended woke people up": (
+        Apply(at=1, deployment=NAME, spec=SPEC),
+        Stop(at=247.4, seconds=43.2),
+    ),
+    "after minutes of throttling it waited for minutes more": (
+        Apply(at=1, deployment=NAME, spec=SPEC),
+        ApiTrouble(at=120, seconds=175, how="throttled", share=1.0),
+        Edit(at=122, deployment=NAME, spec={"replicas": 1}),
+    ),
+    "a service that is deleted and made anew at once": (
+        Apply(at=1, deployment=NAME, spec=SPEC),
+        Remove(at=90, deployment=NAME),
+        Apply(at=90, deployment=NAME, spec=SPEC),
+    ),
+}
+"""What simulation found, or came close to, as the shortest scenario that showed it."""
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_was_found_is_mended(what: str) -> None:
+    outcome = run(Scenario(seed=1, incidents=FOUND[what], load_seconds=3.0))
+    assert outcome.violation is None
