@@ -10,7 +10,7 @@ import pytest
 from outrider.sim.crashes import NAME, SPEC, crash_everywhere, life
 from outrider.sim.draw import draw
 from outrider.sim.edits import edits
-from outrider.sim.incidents import AnyIncident, ApiTrouble, Apply, Crash, Edit, Remove, Scenario, Stop
+from outrider.sim.incidents import AnyIncident, ApiTrouble, Apply, Crash, Edit, Pin, Remove, Scenario, Stop
 from outrider.sim.run import decode_scenario, run
 from outrider.sim.shrink import _shrink, shrink
 from outrider.sim.sweep import sweep
@@ -18,6 +18,7 @@ from outrider.sim.sweep import sweep
 QUICK_SEEDS = range(100_001, 100_025)
 SEEDS = range(200_001, 200_151)
 EDITS = 150
+TWO_GPUS = {"requests": {"nvidia.com/gpu": "2"}}
 
 
 def _check(seeds: range, seconds: float) -> None:
@@ -108,24 +109,51 @@ def test_only_what_fails_can_be_shortened() -> None:
         shrink(Scenario(seed=1, incidents=(Apply(at=1, deployment=NAME, spec=SPEC),)))
 
 
-FOUND: dict[str, tuple[AnyIncident, ...]] = {
-    "what serves while its alias means nothing was noted anew every minute": (
-        Apply(at=1, deployment=NAME, spec=SPEC),
-        Edit(at=90, deployment=NAME, spec={"model": {"version": "previous-stable"}}),
+FOUND: dict[str, Scenario] = {
+    "what serves while its alias means nothing was noted anew every minute": Scenario(
+        seed=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=1, deployment=NAME, spec=SPEC),
+            Edit(at=90, deployment=NAME, spec={"model": {"version": "previous-stable"}}),
+        ),
     ),
-    "an operator that was suspended woke people up": (
-        Apply(at=1, deployment=NAME, spec=SPEC),
-        Stop(at=247.4, seconds=43.2),
+    "an operator that was suspended woke people up": Scenario(
+        seed=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=1, deployment=NAME, spec=SPEC),
+            Stop(at=247.4, seconds=43.2),
+        ),
     ),
-    "after minutes of throttling it waited for minutes more": (
-        Apply(at=1, deployment=NAME, spec=SPEC),
-        ApiTrouble(at=120, seconds=175, how="throttled", share=1.0),
-        Edit(at=122, deployment=NAME, spec={"replicas": 1}),
+    "after minutes of throttling it waited for minutes more": Scenario(
+        seed=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=1, deployment=NAME, spec=SPEC),
+            ApiTrouble(at=120, seconds=175, how="throttled", share=1.0),
+            Edit(at=122, deployment=NAME, spec={"replicas": 1}),
+        ),
     ),
-    "a service that is deleted and made anew at once": (
-        Apply(at=1, deployment=NAME, spec=SPEC),
-        Remove(at=90, deployment=NAME),
-        Apply(at=90, deployment=NAME, spec=SPEC),
+    "replicas taken away in the middle of a second release ended all pods that served": Scenario(
+        seed=863,
+        nodes=1,
+        load_seconds=60.0,
+        incidents=(
+            Apply(at=23.8, deployment=NAME, spec={**SPEC, "replicas": 3, "resources": TWO_GPUS}),
+            Edit(at=58.7, deployment=NAME, spec={"model": {"name": "chat"}}),
+            Pin(at=67.7, deployment=NAME, version="v1.1.0"),
+            Edit(at=119.5, deployment=NAME, spec={"replicas": 1}),
+        ),
+    ),
+    "a service that is deleted and made anew at once": Scenario(
+        seed=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=1, deployment=NAME, spec=SPEC),
+            Remove(at=90, deployment=NAME),
+            Apply(at=90, deployment=NAME, spec=SPEC),
+        ),
     ),
 }
 """What simulation found, or came close to, as the shortest scenario that showed it."""
@@ -133,5 +161,4 @@ FOUND: dict[str, tuple[AnyIncident, ...]] = {
 
 @pytest.mark.parametrize("what", FOUND)
 def test_what_was_found_is_mended(what: str) -> None:
-    outcome = run(Scenario(seed=1, incidents=FOUND[what], load_seconds=3.0))
-    assert outcome.violation is None
+    assert run(FOUND[what]).violation is None

@@ -20,6 +20,7 @@ from outrider.kube.api import Kind, Object
 from outrider.kube.objects import ENDPOINT_SLICE, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
 from outrider.local.store.history import Change
+from outrider.plan.deployment.rolling import max_unavailable, resolve
 from outrider.sim.kubelet import has_condition, ready
 
 ANY = ""
@@ -83,10 +84,8 @@ class Service:
         made = replace(before, since=at, exists=self.generation > 0, version=version)
         if self.spec is not None:  # while it is invalid, what was wanted before goes on
             rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
-            surge = _resolve(rolling.max_surge, replicas, up=True)
-            unavailable = _resolve(rolling.max_unavailable, replicas, up=False)
-            unavailable = unavailable or (0 if surge else 1)  # as the Deployment controller has it
-            made = replace(made, replicas=replicas, surge=surge, unavailable=unavailable)
+            surge = resolve(rolling.max_surge, replicas, up=True)
+            made = replace(made, replicas=replicas, surge=surge, unavailable=max_unavailable(self.spec))
         self.wishes.append(made)
 
     def recent(self, since: float) -> Iterator[Wish]:
@@ -95,13 +94,6 @@ class Service:
             after = self.wishes[number + 1].since if number + 1 < len(self.wishes) else float("inf")
             if after >= since:
                 yield wish
-
-
-def _resolve(amount: int | str, replicas: int, *, up: bool) -> int:
-    if isinstance(amount, int):
-        return amount
-    share = int(amount.removesuffix("%")) * replicas
-    return -(-share // 100) if up else share // 100
 
 
 class Truth:

@@ -57,7 +57,7 @@ def objects(snapshot: Snapshot, effective: Effective, service: str) -> Objects:
     if spec.desired_replicas or snapshot.budget is not None:
         body = render.budget_body(owner, spec)
         found.append(Wanted(body, drift.budget(body, snapshot.budget)))
-    body = render.deployment_body(owner, spec, target, config)
+    body = render.deployment_body(owner, spec, target, config, snapshot.workload)
     found.append(Wanted(body, drift.workload(body, snapshot.workload, rolled_out=_rolled_out(owner.status))))
     return Objects(tuple(found), picker, tuple(_surplus_picker(snapshot, picker, routes, service)))
 

@@ -9,7 +9,6 @@ from outrider.api.llmdeployment import LLMDeploymentStatus
 from outrider.api.meta import Condition, Instant, find_condition, merge_conditions, parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.names import service_name
-from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
 from outrider.plan.deployment import capacity, engine, gates, optional
@@ -19,6 +18,7 @@ from outrider.plan.deployment.effective import Effective, Hold, current_revision
 from outrider.plan.deployment.facts import Facts, Wish
 from outrider.plan.deployment.objects import Objects, manifests, objects
 from outrider.plan.deployment.revision import revision_body
+from outrider.plan.deployment.rolling import max_unavailable
 from outrider.plan.deployment.rollout import Rollout, answers, next_staleness, observe
 from outrider.plan.deployment.snapshot import Snapshot
 from outrider.plan.deployment.states import Judgement, judge, prunable, verified_at
@@ -133,7 +133,7 @@ def _wish(snapshot: Snapshot) -> Wish:
             bake_seconds=spec.rollback.auto_rollback.bake_time.seconds,
             model=(spec.model.served_names or (snapshot.name,))[0],
             stage=spec.stage,
-            max_unavailable=_max_unavailable(spec),
+            max_unavailable=max_unavailable(spec),
         )
     return Wish(
         replicas=snapshot.workload.spec_replicas if snapshot.workload is not None else 0,
@@ -143,21 +143,6 @@ def _wish(snapshot: Snapshot) -> Wish:
         stage=status.stage,
         max_unavailable=0,
     )
-
-
-def _max_unavailable(spec: LLMDeploymentSpec) -> int:
-    """As the Deployment controller resolves it: shares rounded down, and one when surge and this both are zero."""
-    rolling, replicas = spec.deployment.rolling_update, spec.desired_replicas
-    unavailable = _resolve(rolling.max_unavailable, replicas, up=False)
-    surge = _resolve(rolling.max_surge, replicas, up=True)
-    return unavailable if unavailable or surge else 1
-
-
-def _resolve(amount: int | str, replicas: int, *, up: bool) -> int:
-    if isinstance(amount, int):
-        return amount
-    share = int(amount.removesuffix("%")) * replicas
-    return -(-share // 100) if up else share // 100
 
 
 def _judgement(facts: Facts) -> Judgement:

@@ -10,9 +10,10 @@ from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.modelrevision import ModelRevisionSpec
 from outrider.api.names import label_value, revision_name
 from outrider.api.spec import LLMDeploymentSpec
-from outrider.plan.deployment.observed import APPLIED_HASH
+from outrider.plan.deployment.observed import APPLIED_HASH, WorkloadView
 from outrider.plan.deployment.pod import pod_template
 from outrider.plan.deployment.revision import content_hash, owner_reference
+from outrider.plan.deployment.rolling import surge
 from outrider.plan.deployment.snapshot import PlanConfig
 
 Body = dict[str, Any]
@@ -30,16 +31,23 @@ def selector_text(name: str) -> str:
 
 
 def deployment_body(
-    owner: LLMDeployment, spec: LLMDeploymentSpec, revision: ModelRevisionSpec, config: PlanConfig
+    owner: LLMDeployment,
+    spec: LLMDeploymentSpec,
+    revision: ModelRevisionSpec,
+    config: PlanConfig,
+    workload: WorkloadView | None = None,
 ) -> Body:
-    """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works."""
+    """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works.
+
+    `workload` is the Deployment as it is now, where there is one.
+    """
     name = owner.metadata.name
     body = object_body("apps/v1", "Deployment", owner, name)
     body["metadata"]["annotations"] = {CHANGE_CAUSE: f"{revision.version} ({revision_name(name, revision.hash)})"}
     body["spec"] = {
         "replicas": spec.desired_replicas,
         "selector": {"matchLabels": selector(name)},
-        "strategy": strategy(spec),
+        "strategy": strategy(spec, workload),
         "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
         "revisionHistoryLimit": 2,
         "template": pod_template(name, spec, revision, config),
@@ -47,12 +55,12 @@ def deployment_body(
     return signed(body)
 
 
-def strategy(spec: LLMDeploymentSpec) -> Body:
+def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> Body:
     """Rolling, whatever the spec's strategy: `SpecHonoured` reports the others (api/capabilities.py)."""
     rolling = spec.deployment.rolling_update
     return {
         "type": "RollingUpdate",
-        "rollingUpdate": {"maxSurge": rolling.max_surge, "maxUnavailable": rolling.max_unavailable},
+        "rollingUpdate": {"maxSurge": surge(spec, workload), "maxUnavailable": rolling.max_unavailable},
     }
 
 

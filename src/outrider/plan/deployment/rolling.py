@@ -1,0 +1,39 @@
+"""How far a rolling update may go beyond and below the wanted number of pods."""
+
+from outrider.api.spec import LLMDeploymentSpec
+from outrider.plan.deployment.observed import WorkloadView
+
+
+def resolve(amount: int | str, replicas: int, *, up: bool) -> int:
+    """A number of pods, or a share of the replicas in pods, rounded up or down."""
+    if isinstance(amount, int):
+        return amount
+    share = int(amount.removesuffix("%")) * replicas
+    return -(-share // 100) if up else share // 100
+
+
+def max_unavailable(spec: LLMDeploymentSpec) -> int:
+    """As the Deployment controller resolves it: shares rounded down, and one when surge and this both are zero."""
+    rolling, replicas = spec.deployment.rolling_update, spec.desired_replicas
+    unavailable = resolve(rolling.max_unavailable, replicas, up=False)
+    surge = resolve(rolling.max_surge, replicas, up=True)
+    return unavailable if unavailable or surge else 1
+
+
+def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> int | str:
+    """`maxSurge`: the spec's, except while replicas are taken away in the middle of a rollout.
+
+    A Deployment that is scaled then takes pods from all its ReplicaSets in proportion to their sizes, whether they are
+    ready or not (deployment/sync.go, `scale`), and may so end the last that serves while the new ones still load. With
+    a surge for all the pods that there are it has none too many to take at once, and gives them up one by one as the
+    rollout goes on, never below what is wanted. As soon as it has seen the new number the spec's surge is good again.
+    """
+    own, wanted = spec.deployment.rolling_update.max_surge, spec.desired_replicas
+    if workload is None or wanted == 0:
+        return own
+    seen = workload.observed_generation >= workload.generation
+    if seen and (workload.replicas == workload.updated_replicas or workload.spec_replicas <= wanted):
+        return own
+    before = workload.spec_replicas + resolve(workload.max_surge or 0, workload.spec_replicas, up=True)
+    most = max(before, workload.replicas)
+    return own if most <= wanted + resolve(own, wanted, up=True) else most - wanted
