@@ -1,9 +1,11 @@
-"""What the gateway costs in requests per second, latency and CPU time, against the same server directly.
+"""What the gateway costs, against the same server directly and, where they are installed, beside Traefik and nginx.
 
-    python bench/gateway.py [--seconds 3] [--concurrency 32]
+    python bench/gateway.py [--seconds 3] [--concurrency 32] [--rate 200] [--rounds 5]
 
-Client, gateway and server are three processes; the server does next to nothing, so that the gateway is what is
-measured. Latency is until the first byte of the answer's body. Prints a table and one line of JSON.
+Client, gateway and server are three processes. First as much as goes through, with a server that does next to nothing,
+so that the gateway is what is measured; latency is until the first byte of the answer's body. Then a fixed rate against
+the simulated model server, in rounds in which every way has its turn; latency is from when a request was to be sent
+until its whole answer, or a stream's first event, was here. Prints tables and one line of JSON.
 """
 
 import argparse
@@ -13,10 +15,13 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -28,9 +33,16 @@ from outrider.local.gateway.metrics import GatewayMetrics
 from outrider.local.gateway.proxy import Proxy
 from outrider.local.gateway.routes import RoutingTable
 
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "parts")]
+from open_loop import open_loop  # noqa: E402
+from plain_proxies import plain_proxies  # noqa: E402
+from simulator import free_port, start_server  # noqa: E402
+
 EVENTS = 20
 EVENT_SECONDS = 0.01
 """Between two events, as a fast model has it."""
+INSTALL = {"traefik": ": python3 tools/traefik/install.py installs it"}
 EVENT = b'data: {"choices":[{"text":" token"}]}\n\n'
 CHUNK = b"%x\r\n%s\r\n" % (len(EVENT), EVENT)
 WHOLE = json.dumps({"choices": [{"text": " token" * 50}], "usage": {"completion_tokens": 50}}).encode()
@@ -159,6 +171,81 @@ def measure(port: int, pid: int, path: str, seconds: float, concurrency: int) ->
     }
 
 
+def completion(path: str, *, stream: bool) -> bytes:
+    """A request to the simulated model server: eight tokens, as fast as it makes them."""
+    body = {"prompt": "Tell me about Kubernetes. " * 20, "max_tokens": 8, "ignore_eos": True, "stream": stream}
+    payload = json.dumps(body).encode()
+    head = f"POST {path}/v1/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload
+
+
+def percentile(latencies: list[float], percent: int) -> float:
+    """Milliseconds."""
+    return statistics.quantiles(latencies, n=100)[percent - 1] * 1e3
+
+
+def at_fixed_rate(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """What each way adds at a fixed rate: the median over all rounds, each compared with its own direct turn."""
+    model, _ = start_server(model_port := free_port())
+    try:
+        with process("proxy", str(model_port)) as (pid, port), plain_proxies(model_port, folder) as others:
+            ways = {"direct": (model.pid, model_port), "gateway": (pid, port), **others}
+            for missing in {"traefik", "nginx"} - others.keys():
+                print(f"{missing} is not installed and not compared" + INSTALL.get(missing, ""))
+            found: dict[str, object] = {}
+            for name, stream in (("", False), ("_streaming", True)):
+                found |= rounds(ways, name, options, stream=stream)
+            return found
+    finally:
+        model.terminate()
+        model.wait()
+
+
+def rounds(
+    ways: dict[str, tuple[int, int]], suffix: str, options: argparse.Namespace, *, stream: bool
+) -> dict[str, object]:
+    requests = max(2, int(options.rate * options.seconds))
+    turns: dict[str, list[list[float]]] = {way: [] for way in ways}
+    cpu = dict.fromkeys(ways, 0.0)
+    failures: dict[str, list[str]] = {way: [] for way in ways}
+    for _ in range(options.rounds):
+        for way, (pid, port) in ways.items():
+            request = completion("/bench/m" if way == "gateway" else "", stream=stream)
+            before = cpu_seconds(pid) or 0.0
+            load = open_loop(port, request, rate=options.rate, requests=requests, warm=int(options.rate / 4))
+            latencies, failed = asyncio.run(load)
+            turns[way].append(latencies)
+            failures[way] += failed
+            cpu[way] += (cpu_seconds(pid) or 0.0) - before
+    name = f"{options.rate:g}{suffix}"
+    what = "streams" if stream else "whole answers"
+    print(f"\n{what}, {options.rate:g} a second, {options.rounds} rounds of {requests}")
+    print(f"{'':10}{'p50 ms':>9}{'p99 ms':>9}{'added p50':>11}{'added p99':>11}{'CPU µs/request':>16}{'failed':>8}")
+    found: dict[str, object] = {}
+    for way, each in turns.items():
+        added = {
+            percent: statistics.median(
+                percentile(mine, percent) - percentile(direct, percent)
+                for mine, direct in zip(each, turns["direct"], strict=True)
+            )
+            for percent in (50, 99)
+        }
+        everything = [latency for turn in each for latency in turn]
+        p50, p99 = percentile(everything, 50), percentile(everything, 99)
+        microseconds = cpu[way] / (options.rounds * (requests + int(options.rate / 4))) * 1e6
+        print(
+            f"{way:10}{p50:>9.2f}{p99:>9.2f}{added[50]:>11.2f}{added[99]:>11.2f}{microseconds:>16.0f}{len(failures[way]):>8}"
+        )
+        for why, count in Counter(failures[way]).items():
+            print(f"{'':10}{count} failed: {why}")
+        prefix = "" if way == "gateway" else f"{way}_"
+        if way != "direct":
+            found |= {f"{prefix}added_p{percent}_ms_{name}": round(value, 3) for percent, value in added.items()}
+        found |= {f"{prefix}p99_ms_{name}": round(p99, 3), f"{prefix}failed_{name}": len(failures[way])}
+        found[f"{prefix}cpu_microseconds_per_request_{name}"] = round(microseconds, 1)
+    return found
+
+
 def main() -> None:
     # Under bench/run.py the command line is that of run.py.
     arguments = sys.argv[1:] if Path(sys.argv[0]).stem == "gateway" else []
@@ -174,6 +261,8 @@ def report(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=200.0, help="requests per second of the second part")
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
     results: dict[str, object] = {"benchmark": "gateway", **vars(options), "events_per_stream": EVENTS}
     print(f"{'':38} {'requests/s':>11} {'p50 ms':>9} {'p99 ms':>9} {'CPU µs/request':>15}")
@@ -195,6 +284,10 @@ def report(arguments: list[str]) -> None:
                 added = round((pair[1]["p50_ms"] or 0) - (pair[0]["p50_ms"] or 0), 3)
                 results[f"{kind}_added_p50_ms_{concurrency}"] = added
                 print(f"{'':4}added by the gateway (p50): {added} ms")
+    whole: Any = results[f"whole_gateway_{options.concurrency}"]
+    results["requests_per_second"] = whole["requests_per_second"]
+    with tempfile.TemporaryDirectory() as folder:
+        results |= at_fixed_rate(options, Path(folder))
     print(json.dumps(results))
 
 

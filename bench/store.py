@@ -2,7 +2,7 @@
 
     python bench/store.py [--operations 1000] [--objects 100 10000] [--watchers 1 10 100]
 
-The objects are pods and LLMDeployments as a world has them, see `contenders/samples.py`. Everything goes through the
+The objects are pods and LLMDeployments as a world has them, see `parts/samples.py`. Everything goes through the
 API that the operator and the actors use, in one process, so that no HTTP is measured. A write into a file returns when
 it is in the file; several writers at a time share a transaction.
 """
@@ -27,7 +27,7 @@ from outrider.local.store.ownership import Manager
 from outrider.local.store.writes import Write, update
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "contenders"))
+sys.path.insert(0, str(HERE / "parts"))
 from samples import NAMESPACE, LLMDeployments, Pods  # noqa: E402
 
 Samples = Pods | LLMDeployments

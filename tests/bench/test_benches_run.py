@@ -42,6 +42,44 @@ def test_the_store_bench_measures_every_operation_lists_watches_and_the_weight_o
         assert found[f"{kind}_disk_bytes_per_object"] > 1000
 
 
+def test_the_gateway_bench_compares_with_the_server_alone_and_with_the_proxies_there_are() -> None:
+    table, found = run("gateway", "--seconds", "0.3", "--concurrency", "2", "--rate", "20", "--rounds", "1")
+    assert found["requests_per_second"] > 0
+    proxies = [name for name in ("traefik", "nginx") if f"{name} is not installed" not in table]
+    for prefix in ("", *(f"{name}_" for name in proxies)):
+        for suffix in ("20", "20_streaming"):
+            assert f"{prefix}added_p50_ms_{suffix}" in found
+            assert f"{prefix}added_p99_ms_{suffix}" in found
+            assert found[f"{prefix}p99_ms_{suffix}"] > 0
+    assert found["failed_20"] == found["failed_20_streaming"] == found["direct_failed_20"] == 0
+
+
+def test_the_soak_bench_loses_no_request_and_leaves_no_process() -> None:
+    table, found = run(
+        "soak",
+        "--requests",
+        "40",
+        "--releases",
+        "2",
+        "--services",
+        "1",
+        "--rate",
+        "40",
+        "--every",
+        "0.5",
+        "--settle",
+        "0",
+    )
+    assert found["requests"] >= 40
+    assert found["failed_requests"] == 0, table
+    assert found["releases"] == 2
+    assert found["processes_after_down"] == 0
+    assert found["up_megabytes_last"] > 10
+    assert found["files_last"] > 5
+    for what in ("megabytes_per_100_releases", "megabytes_per_1000_requests", "flat", "folder_megabytes_last"):
+        assert what in found
+
+
 def test_the_sim_bench_measures_virtual_time_and_edits() -> None:
     table, found = run("sim", "--seeds", "2", "--edits", "2")
     assert "virtual seconds a second" in table

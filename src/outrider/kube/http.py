@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from copy import copy
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from outrider.kube import wire
 from outrider.kube.api import (
@@ -19,9 +19,11 @@ from outrider.kube.api import (
 )
 from outrider.kube.clock import Clock, SystemClock
 from outrider.kube.kubeconfig import ClusterConfig
-from outrider.kube.metrics import ClientMetrics
 from outrider.kube.objects import POD
 from outrider.kube.transport import ATTEMPTS, SILENCE_SECONDS, Guard, Transport
+
+if TYPE_CHECKING:  # see kube/transport.py
+    from outrider.kube.metrics import ClientMetrics
 
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ class HttpApi:
         clock: Clock | None = None,
         watch_inactivity: float = WATCH_INACTIVITY,
         watch_overtime: float = WATCH_OVERTIME,
-        metrics: ClientMetrics | None = None,
+        metrics: "ClientMetrics | None" = None,
     ) -> None:
         self.config = config
         self._transport = Transport(config, clock or SystemClock(), metrics)

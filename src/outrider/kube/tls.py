@@ -10,15 +10,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import structlog
-
 from outrider.kube.clock import Clock
 from outrider.kube.kubeconfig import ClusterConfig
 
 CHECK_SECONDS = 60.0
 """How often the certificate files are looked at. They are replaced days or hours before the old ones expire."""
-
-log = structlog.get_logger(__name__)
 
 
 class WatchedFiles:
@@ -76,7 +72,11 @@ class ClientTls:
         try:
             self._load_into(self.context)
         except (OSError, ValueError) as error:
-            log.warning("replaced certificates cannot be loaded, and the old ones stay", error=str(error))
+            import structlog  # noqa: PLC0415 - 40 ms that no command needs to wait
+
+            structlog.get_logger(__name__).warning(
+                "replaced certificates cannot be loaded, and the old ones stay", error=str(error)
+            )
             return False
         self._files.taken_over()
         return True

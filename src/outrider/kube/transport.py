@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
@@ -23,9 +23,11 @@ from outrider.kube.authentication import Authenticator, Credential, FixedCredent
 from outrider.kube.clock import Clock
 from outrider.kube.exec_plugin import ExecCredentials
 from outrider.kube.kubeconfig import ClusterConfig, KubeconfigError
-from outrider.kube.metrics import ClientMetrics
 from outrider.kube.proxies import is_loopback, proxy_for
 from outrider.kube.tls import ClientTls
+
+if TYPE_CHECKING:  # prometheus_client costs every command 20 ms, and none has metrics
+    from outrider.kube.metrics import ClientMetrics
 
 ATTEMPTS = 4
 """How often a request is sent that the server asks to repeat later."""
@@ -72,7 +74,7 @@ class _Pool:
 class Transport:
     """Sends requests to the server of `config`. Raises `KubeconfigError` for certificates that cannot be loaded."""
 
-    def __init__(self, config: ClusterConfig, clock: Clock, metrics: ClientMetrics | None = None) -> None:
+    def __init__(self, config: ClusterConfig, clock: Clock, metrics: "ClientMetrics | None" = None) -> None:
         self.config = config
         self._clock = clock
         self._metrics = metrics

@@ -155,6 +155,18 @@ def test_a_version_that_is_forgotten_is_gone(clock: Any, config_map: Make) -> No
     asyncio.run(story())
 
 
+def test_hardly_more_changes_are_kept_than_were_asked_for(clock: Any, config_map: Make) -> None:
+    async def story() -> None:
+        store = Store(clock, changes_kept=80)
+        api, history = StoreApi(store), store.table(CONFIG_MAP).history
+        await api.create(CONFIG_MAP, config_map())
+        for number in range(400):
+            await api.patch(CONFIG_MAP, "c", {"data": {"n": str(number)}}, "default")
+            assert len(history.after(history.floor, limit=1000)) <= 90, "each weighs as much as its object"
+
+    asyncio.run(story())
+
+
 def test_a_watch_that_falls_behind_is_ended_and_holds_up_nobody(clock: Any, config_map: Make) -> None:
     async def story() -> None:
         store = Store(clock, changes_kept=10)

@@ -65,8 +65,9 @@ class History:
     def add(self, change: Change) -> None:
         self._changes.append(change)
         self._versions.append(change.record.version)
-        # Trimming in blocks keeps the cost of a write constant on average.
-        if len(self._changes) >= 2 * self._limit:
+        # Trimming in blocks keeps the cost of a write constant on average; small ones, since a change weighs as much as
+        # its object, and every kind of a busy world has as many.
+        if len(self._changes) > self._limit + self._limit // 8:
             self.compact(self._versions[-self._limit - 1])
         self.wake()
 
