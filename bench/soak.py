@@ -141,9 +141,12 @@ class Soak:
                 await asyncio.sleep(0.1)
             await self._count()
         finally:
+            broken = [task.exception() for task in (looking, traffic) if task.done()]
             for task in (looking, traffic):
                 task.cancel()
             await asyncio.gather(looking, traffic, return_exceptions=True)
+        if broken:
+            raise SystemExit(f"the looks or the traffic ended early: {broken}")
         await asyncio.sleep(self._options.settle)  # the gateway closes idle connections to pods after 3 s
         self._look()
 

@@ -30,7 +30,8 @@ class Sample(msgspec.Struct, frozen=True):
 
 def look(pid: int, home: Path, *, seconds: float, requests: int, releases: int) -> Sample:
     pods = processes_of(home, besides=(pid, os.getpid()))
-    sizes = [size for path in home.rglob("*") if (size := _size(path)) is not None]
+    paths = [Path(folder, name) for folder, _, names in os.walk(home) for name in names]  # pods' folders come and go
+    sizes = [size for path in paths if (size := _size(path)) is not None]
     return Sample(
         seconds=seconds,
         requests=requests,
