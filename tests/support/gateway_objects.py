@@ -22,6 +22,7 @@ def slice_of(
     namespace: str = "production",
     unready: tuple[str, ...] = (),
     terminating: tuple[str, ...] = (),
+    serving: bool | None = None,
     port_names: tuple[str, ...] = ("http",),
 ) -> list[EndpointSlice]:
     """One slice per endpoint, since here each has its own port; `endpoints` maps a pod's uid to address and port."""
@@ -37,7 +38,11 @@ def slice_of(
                 "endpoints": [
                     {
                         "addresses": [address],
-                        "conditions": {"ready": uid not in unready + terminating, "terminating": uid in terminating},
+                        "conditions": {
+                            "ready": uid not in unready + terminating,
+                            "terminating": uid in terminating,
+                            **({} if serving is None else {"serving": serving}),
+                        },
                         "targetRef": {"kind": "Pod", "name": uid, "uid": uid},
                     }
                 ],

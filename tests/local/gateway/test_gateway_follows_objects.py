@@ -162,7 +162,9 @@ def test_the_gateway_serves_what_the_objects_say() -> None:
             )
             await until("/production/llama-3.1-8b/v1", lambda answer: answer[1] == "canary")
 
-            await api.delete(POD, "canary", "production")  # it has a node: it terminates, and its slice is as it was
+            await api.delete(POD, "canary", "production")  # it has a node: it terminates, and serves while it does
+            assert (await ask("/v1/models"))[1] == "canary"
+            await api.delete(POD, "canary", "production", grace_seconds=0)  # its slice is as it was
             assert (await until("/v1/models", lambda answer: answer[0] == 503))[0] == 503
 
             metrics = (await ask("/-/metrics"))[1]

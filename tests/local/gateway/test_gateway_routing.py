@@ -459,6 +459,49 @@ def test_a_pod_gets_no_new_request_once(case: str) -> None:
         assert chosen(table, 4) == {"q": 4}
 
 
+LAST: dict[str, tuple[Any, dict[str, int]]] = {
+    "it is being deleted, though its slice does not say so yet": (
+        lambda table: table.endpoints.put_pod(pod("p", "r", going=True)),
+        {"p": 2},
+    ),
+    "it terminates, and serves while it does": (
+        lambda table: put(table, slice_of("a", {"p": ("10.0.0.1", 8080)}, terminating=("p",), serving=True)),
+        {"p": 2},
+    ),
+    "it terminates, and serves no more": (
+        lambda table: put(table, slice_of("a", {"p": ("10.0.0.1", 8080)}, terminating=("p",), serving=False)),
+        {},
+    ),
+    "it is gone, though its slice does not say so yet": (lambda table: table.endpoints.remove_pod("p"), {}),
+    "it is not ready": (
+        lambda table: put(table, slice_of("a", {"p": ("10.0.0.1", 8080)}, unready=("p",), serving=False)),
+        {},
+    ),
+    "it terminates, and another is ready": (
+        lambda table: [
+            table.endpoints.put_pod(pod("p", "r", going=True)),
+            *map(table.endpoints.put_slice, slice_of("a", {"q": ("10.0.0.2", 8080)})),
+        ],
+        {"q": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LAST)
+def test_the_last_pod_of_a_service_takes_requests_as_long_as_it_serves(case: str) -> None:
+    happens, expected = LAST[case]
+    table = table_of(service("a"), slice_of("a", {"p": ("10.0.0.1", 8080)}), route("r", rules=[to(("a", 1))]))
+    table.endpoints.put_pod(pod("p", "rev"))
+    assert chosen(table, 2) == {"p": 2}
+    happens(table)
+    if expected:
+        assert chosen(table, 2) == expected
+        return
+    found = table.find("x", "/", "GET", CIMultiDict())
+    assert found is not None
+    assert table.choose(found.rule) is None
+
+
 def test_an_endpoint_that_comes_back_still_has_its_requests_in_flight() -> None:
     table = table_of(service("a"), slice_of("a", {"p": ("10.0.0.1", 8080)}), route("r", rules=[to(("a", 1))]))
     found = table.find("x", "/", "GET", CIMultiDict())

@@ -122,7 +122,7 @@ class EndpointTable:
         )
         for number, pool in self._pools[service].items():
             port = usual if number == ANY_PORT else next(port for port in known.spec.ports if port.port == number)
-            pool.replace(self._ready(pieces, port.name) if port is not None else ())
+            pool.replace(self._takers(pieces, port.name) if port is not None else ())
 
     def _note_pods(self, service: str, uids: set[str]) -> None:
         before = self._pods_of.get(service, set())
@@ -138,16 +138,30 @@ class EndpointTable:
         else:
             self._pods_of.pop(service, None)
 
-    def _ready(self, pieces: Iterable[EndpointSlice], port_name: str) -> Iterator[Endpoint]:
-        """The ready endpoints in the slices, on the port that has the Service port's name."""
+    def _takers(self, pieces: Iterable[EndpointSlice], port_name: str) -> tuple[Endpoint, ...]:
+        """The endpoints that requests go to: those that are ready, else those that are leaving and serve meanwhile.
+
+        So kube-proxy has it (KEP-1669). A pod is known to leave at once, and its successor to be ready only when the
+        slice has been written: of a service with one replica there may be neither in between.
+        """
+        return tuple(self._listed(pieces, port_name, leaving=False)) or tuple(
+            self._listed(pieces, port_name, leaving=True)
+        )
+
+    def _listed(self, pieces: Iterable[EndpointSlice], port_name: str, *, leaving: bool) -> Iterator[Endpoint]:
+        """The endpoints in the slices that are ready, or that are leaving, on the port with the Service port's name."""
         for piece in pieces:
             port = next((port.port for port in piece.ports if port.name == port_name), 0)
             for listed in piece.endpoints if port else ():
                 uid = _pod_uid(listed.target_ref)
                 conditions = listed.conditions
-                leaving = conditions.terminating or uid in self._gone or _going(self._pods.get(uid))
-                # Kubernetes: an unset `ready` means ready, and all addresses of an endpoint are the same pod.
-                if conditions.ready is not False and not leaving and listed.addresses:
+                if uid in self._gone or not listed.addresses:
+                    continue
+                leaves = bool(conditions.terminating) or _going(self._pods.get(uid))
+                # Kubernetes: unset means yes, but a pod that terminates is ready never, and `serving` as long as it is.
+                serves = conditions.serving if conditions.serving is not None else conditions.ready
+                if leaves == leaving and (serves if leaving else conditions.ready) is not False:
+                    # All addresses of an endpoint are the same pod.
                     yield self._endpoint(listed.addresses[0], port, uid)
 
     def _endpoint(self, address: str, port: int, uid: str) -> Endpoint:
