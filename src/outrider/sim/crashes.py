@@ -13,13 +13,12 @@ SPEC = {
 }
 LIFE: tuple[AnyIncident, ...] = (
     Apply(at=1, deployment=NAME, spec=SPEC),
-    Edit(at=90, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
-    Pin(at=180, deployment=NAME, version="previous-stable"),
-    Unpin(at=270, deployment=NAME),
-    Edit(at=360, deployment=NAME, spec={"model": {"version": "previous-stable"}}),
-    Remove(at=450, deployment=NAME),
+    Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+    Pin(at=100, deployment=NAME, version="previous-stable"),
+    Unpin(at=150, deployment=NAME),
+    Remove(at=200, deployment=NAME),
 )
-"""Install, release, emergency rollback, release again, rollback by the spec, delete."""
+"""Install, release, emergency rollback, release again, delete."""
 DOWN_SECONDS = 5.0
 MOST_CALLS = 1000
 """A life that takes more calls than this has gone wild."""

@@ -1,6 +1,7 @@
 """What probes and lifecycle hooks do: run a program, send a GET request, open a connection, or sleep."""
 
 import asyncio
+import math
 import contextlib
 import os
 import signal
@@ -49,7 +50,8 @@ class Handlers:
             async with asyncio.timeout(timeout):
                 return await self._run(handler, target)
         except TimeoutError:
-            return Outcome(False, f"command or request timed out after {timeout:.3g}s")
+            # Up to a tenth of a second: what is left of a grace period is milliseconds less than people gave.
+            return Outcome(False, f"command or request timed out after {math.ceil(timeout * 10) / 10:g}s")
         except (OSError, aiohttp.ClientError, ValueError) as error:
             return Outcome(False, str(error) or type(error).__name__)
 
