@@ -1,8 +1,8 @@
 """What probes and lifecycle hooks do: run a program, send a GET request, open a connection, or sleep."""
 
 import asyncio
-import math
 import contextlib
+import math
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
