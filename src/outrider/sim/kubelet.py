@@ -15,6 +15,7 @@ from outrider.sim.loop import EPOCH, LoopClock
 
 END_SECONDS = 1.5
 """How long a container takes to end."""
+A_MOMENT = 0.01
 NODE_GRACE = 50.0
 """Seconds of silence after which the control plane gives a node up (--node-monitor-grace-period)."""
 
@@ -76,7 +77,8 @@ class Kubelet:
         """Pods fail from now until the fault is over."""
         self._faults.append((fault, uid))
         self._look_at_all()
-        asyncio.get_running_loop().call_later(fault.seconds, self._look_at_all)
+        # A moment after its end: a timer for the end itself may fire a rounding error before it.
+        asyncio.get_running_loop().call_at(fault.until + A_MOMENT, self._look_at_all)
 
     def slow(self, slow: SlowLoads) -> None:
         self._slow.append(slow)
