@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from outrider.api.aliases import MOVED
-from outrider.api.crd import KINDS, crd, default_object, object_schema, printer_columns, write_crds
+from outrider.api.columns import printer_columns
+from outrider.api.crd import KINDS, crd, default_object, object_schema, write_crds
 from outrider.kube.resources import CUSTOM
 
 REPOSITORY = Path(__file__).parents[2]

@@ -15,6 +15,7 @@ import msgspec
 
 from outrider.api import rules
 from outrider.api.aliases import MOVED
+from outrider.api.columns import printer_columns
 from outrider.api.fields import FORMS, NOT_SAYS, SAYS, Schema
 from outrider.api.labels import GROUP, VERSION
 from outrider.api.llmdeployment import UNKNOWN, LLMDeploymentStatus
@@ -28,7 +29,7 @@ from outrider.api.spec_operations import Autoscaling, Canary, RollingUpdate, Wri
 from outrider.api.spec_pod import EnvVar, Runtime, Security
 from outrider.api.versionpin import VersionPinSpec, VersionPinStatus
 
-__all__ = ["KINDS", "crd", "default_object", "object_schema", "printer_columns", "prune_object", "validate_object"]
+__all__ = ["KINDS", "crd", "default_object", "object_schema", "prune_object", "validate_object"]
 
 LONGEST_WORD = 64
 """Characters of a text that has a pattern and no limit of its own: no word that is taken is as long."""
@@ -53,14 +54,6 @@ EXTRAS: Mapping[type, Extra] = {
     VersionPinStatus: Extra(lists=_CONDITIONS, defaults={"version": UNKNOWN}),
     Condition: Extra(required=("type", "status")),
 }
-
-
-def _column(name: str, path: str, *, wide: bool = False, kind: str = "string") -> dict[str, Any]:
-    column: dict[str, Any] = {"name": name, "type": kind, "jsonPath": path}
-    return column | {"priority": 1} if wide else column
-
-
-_AGE = _column("Age", ".metadata.creationTimestamp", kind="date")
 
 
 @dataclass(frozen=True)
@@ -116,20 +109,7 @@ KINDS: tuple[CustomKind, ...] = (
         ("llmd", "lld"),
         LLMDeploymentSpec,
         LLMDeploymentStatus,
-        (
-            _column("Version", ".status.effectiveVersion"),
-            _column("Phase", ".status.phase"),
-            _column("Ready", ".status.ready"),
-            _AGE,
-            _column("Model", ".status.model", wide=True),
-            _column("Stage", ".status.stage", wide=True),
-            _column("Stable-Version", ".status.stableVersion", wide=True),
-            _column("GPUs", ".status.gpus", wide=True),
-            _column("P95", ".status.latencyP95", wide=True),
-            _column("Err%", ".status.errorRate", wide=True),
-            _column("$/h", ".status.costPerHour", wide=True),
-            _column("URL", ".status.url", wide=True),
-        ),
+        printer_columns("LLMDeployment"),
         people_write_it=True,
         scale=True,
         adjust=_add_aliases,
@@ -140,15 +120,7 @@ KINDS: tuple[CustomKind, ...] = (
         ("mrev",),
         ModelRevisionSpec,
         ModelRevisionStatus,
-        (
-            _column("Deployment", ".spec.deployment"),
-            _column("Sequence", ".spec.sequence", kind="integer"),
-            _column("Version", ".spec.version"),
-            _column("State", ".status.state"),
-            _AGE,
-            _column("Model", ".spec.modelUri", wide=True),
-            _column("Image", ".spec.image", wide=True),
-        ),
+        printer_columns("ModelRevision"),
     ),
     CustomKind(
         "VersionPin",
@@ -156,22 +128,12 @@ KINDS: tuple[CustomKind, ...] = (
         ("vpin",),
         VersionPinSpec,
         VersionPinStatus,
-        (
-            _column("Deployment", ".spec.deployment"),
-            _column("Version", ".status.version"),
-            _AGE,
-            _column("Reason", ".spec.reason", wide=True),
-        ),
+        printer_columns("VersionPin"),
     ),
 )
 
 
 _BY_KIND = {known.kind: known for known in KINDS}
-
-
-def printer_columns(kind: str) -> tuple[dict[str, Any], ...]:
-    """`additionalPrinterColumns` of a kind, as `kubectl get` prints them after NAME. Raises KeyError."""
-    return _BY_KIND[kind].columns
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from outrider.api.crd import printer_columns
+from outrider.api.columns import printer_columns
 from outrider.api.labels import GPU_PRODUCT, GPU_RESOURCE, MODEL_VERSION, REVISION
 from outrider.api.meta import Instant, parse_time
 from outrider.cli.output import human_age
