@@ -141,6 +141,9 @@ class Promises:
             return
         wishes = list(self.truth.service(name).recent(now - self.truth.window))
         asked = {wish.version for wish in wishes}
+        if not all(wish.pinned for wish in wishes):
+            # Pins and specs come by different watches: a spec may be seen before the pin that it came with.
+            asked |= {wish.spec_version for wish in wishes}
         if ANY not in asked and after not in asked:
             only = ", ".join(sorted(asked)) or "nothing"
             message = (

@@ -34,6 +34,9 @@ class Wish:
     since: float
     exists: bool = True
     version: str = ANY
+    spec_version: str = ANY
+    """What the spec says, whatever a pin holds."""
+    pinned: bool = False
     replicas: int = 0
     surge: int = 0
     unavailable: int = 0
@@ -82,6 +85,7 @@ class Service:
         version = self.spec_version if self.pin is None else self.pin
         before = self.wishes[-1] if self.wishes else Wish(at)
         made = replace(before, since=at, exists=self.generation > 0, version=version)
+        made = replace(made, spec_version=self.spec_version, pinned=self.pin is not None)
         if self.spec is not None:  # while it is invalid, what was wanted before goes on
             rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
             surge = resolve(rolling.max_surge, replicas, up=True)
