@@ -221,7 +221,7 @@ def _differs(seen: Object, wanted: Object) -> bool:
 
 
 def has_condition(obj: Object, kind: str) -> bool:
-    """Whether a condition of a Pod object is True."""
+    """Whether a condition in an object's status is True."""
     conditions: Any = (obj.get("status") or {}).get("conditions") or ()
     return any(one["type"] == kind and one["status"] == "True" for one in conditions)
 

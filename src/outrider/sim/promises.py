@@ -16,7 +16,8 @@ from outrider.kube.objects import DEPLOYMENT, ENDPOINT_SLICE, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store.history import Change
 from outrider.local.store.records import decode
-from outrider.sim.truth import ANY, Truth
+from outrider.sim.kubelet import has_condition
+from outrider.sim.truth import ANY, Truth, takers
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -114,7 +115,7 @@ class Promises:
         if not name or change.old is None:
             return
         service = self.truth.service(name)
-        if not _takers(decode(change.old.data)) or (not change.removed and _takers(obj)):
+        if not takers(decode(change.old.data)) or (not change.removed and takers(obj)):
             return
         others = sum(count for slice_name, count in service.slices.items() if slice_name != meta["name"])
         well = [
@@ -169,17 +170,16 @@ class Promises:
         status = obj.get("status") or {}
         if change.removed or not self.writer:
             return
-        was_ready = change.old is not None and _is_ready(decode(change.old.data).get("status") or {})
-        if was_ready and not _is_ready(status):
+        was_ready = change.old is not None and has_condition(decode(change.old.data), "Ready")
+        if was_ready and not has_condition(obj, "Ready"):
             yield from self._alarm(obj, now)
-        if was_ready or not _is_ready(status):
+        if was_ready or not has_condition(obj, "Ready"):
             return
         name, version = obj["metadata"]["name"], str(status.get("effectiveVersion"))
         service = self.truth.service(name)
-        serving = sum(1 for pod in self.truth.ready_pods(name) if pod.version == version)
-        last = service.served.get(version)
-        if any(0 < wish.replicas <= serving for wish in service.recent(now - self.truth.window)):
+        if self.truth.serves_in_full(name, version):
             return
+        last = service.served.get(version)
         if last is None or now - last > self.truth.window:
             yield (
                 "never Ready without every replica of the version",
@@ -201,14 +201,6 @@ class Promises:
             yield "never an alarm about nothing", message
 
 
-def _takers(obj: Object) -> int:
-    return sum(1 for one in obj.get("endpoints") or () if (one.get("conditions") or {}).get("ready"))
-
-
 def _template_version(obj: Object) -> str:
     template = obj.get("spec", {}).get("template", {})
     return str((template.get("metadata", {}).get("labels") or {}).get(labels.MODEL_VERSION, ""))
-
-
-def _is_ready(status: Object) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())

@@ -51,7 +51,6 @@ class Wish:
 class PodTruth:
     deployment: str
     version: str
-    node: str
     ready_since: float | None = None
     containers_ready: bool = False
     ending: bool = False
@@ -127,6 +126,11 @@ class Truth:
     def ready_pods(self, name: str) -> list[PodTruth]:
         return [pod for pod in self.pods_of(name) if pod.ready_since is not None and not pod.ending]
 
+    def serves_in_full(self, name: str, version: str) -> bool:
+        """Whether as many pods of a version are ready now as were wanted at some time in the window."""
+        serving = sum(1 for pod in self.ready_pods(name) if pod.version == version)
+        return any(0 < wish.replicas <= serving for wish in self.service(name).recent(_now() - self.window))
+
     def disturb(self, name: str) -> None:
         self.service(name).disturbed_at = _now()
 
@@ -154,9 +158,8 @@ class Truth:
         pod = self.pods.get(meta["uid"])
         if pod is None:
             self.news += 1
-            pod = self.pods[meta["uid"]] = PodTruth(name, meta["labels"].get(labels.MODEL_VERSION, ""), "")
-        pod.node = obj["spec"].get("nodeName") or ""
-        before = (pod.node, pod.ready_since is None, pod.ending, pod.containers_ready)
+            pod = self.pods[meta["uid"]] = PodTruth(name, meta["labels"].get(labels.MODEL_VERSION, ""))
+        before = (pod.ready_since is None, pod.ending, pod.containers_ready)
         was_ready = pod.ready_since is not None and not pod.ending
         pod.ending = bool(meta.get("deletionTimestamp"))
         is_ready = ready(obj)
@@ -164,14 +167,9 @@ class Truth:
             self.disturb(name)
         pod.ready_since = (pod.ready_since if was_ready else at) if is_ready else None
         pod.containers_ready = has_condition(obj, "ContainersReady")
-        self.news += before != (pod.node, pod.ready_since is None, pod.ending, pod.containers_ready)
-        self._count_served(name, pod.version)
-
-    def _count_served(self, name: str, version: str) -> None:
-        service, at = self.service(name), _now()
-        serving = sum(1 for pod in self.ready_pods(name) if pod.version == version)
-        if any(0 < wish.replicas <= serving for wish in service.recent(at - self.window)):
-            service.served[version] = at
+        self.news += before != (pod.ready_since is None, pod.ending, pod.containers_ready)
+        if self.serves_in_full(name, pod.version):
+            self.service(name).served[pod.version] = at
 
     def _deployment(self, change: Change, obj: Object) -> None:
         service, meta = self.service(obj["metadata"]["name"]), obj["metadata"]
@@ -212,9 +210,12 @@ class Truth:
         if change.removed:
             service.slices.pop(meta["name"], None)
         else:
-            service.slices[meta["name"]] = sum(
-                1 for one in obj.get("endpoints") or () if (one.get("conditions") or {}).get("ready")
-            )
+            service.slices[meta["name"]] = takers(obj)
+
+
+def takers(obj: Object) -> int:
+    """How many endpoints of an EndpointSlice object take requests."""
+    return sum(1 for one in obj.get("endpoints") or () if (one.get("conditions") or {}).get("ready"))
 
 
 def _now() -> float:
