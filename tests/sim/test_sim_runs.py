@@ -155,6 +155,16 @@ FOUND: dict[str, Scenario] = {
             Apply(at=90, deployment=NAME, spec=SPEC),
         ),
     ),
+    "made anew at once under a pin that means nothing, it ran a version that went with the old one": Scenario(
+        seed=20461,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=14.1, deployment=NAME, spec=SPEC),
+            Pin(at=161.2, deployment=NAME, version="previous-stable"),
+            Remove(at=219, deployment=NAME),
+            Apply(at=219, deployment=NAME, spec={**SPEC, "model": {**SPEC["model"], "version": "v1.1.0"}}),
+        ),
+    ),
 }
 """What simulation found, or came close to, as the shortest scenario that showed it."""
 

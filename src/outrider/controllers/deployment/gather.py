@@ -125,7 +125,9 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
     owners = service_owners(observed.services)
     name = service_name(meta.name, owners)
     service = next((one for one in observed.services if one.metadata.name == name), None)
-    versions = {one.spec.hash: one.spec.version for one in observed.revisions}
+    # Those of a deleted LLMDeployment of the same name are about to go, and must not say what serves.
+    revisions = [one for one in observed.revisions if not observe.owned_by_another(one.metadata, meta.uid)]
+    versions = {one.spec.hash: one.spec.version for one in revisions}
     pods = sorted(observed.pods, key=lambda pod: pod.metadata.name)
     pin = observed.pin
     settings = parsed.spec.pod if parsed.spec is not None else None
@@ -138,7 +140,7 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
     return Snapshot(
         deployment=deployment,
         parsed=parsed,
-        revisions=tuple(sorted(observed.revisions, key=lambda one: (one.spec.sequence, one.spec.hash))),
+        revisions=tuple(sorted(revisions, key=lambda one: (one.spec.sequence, one.spec.hash))),
         pin=pin if pin is not None and pin.metadata.deletion_timestamp is None else None,
         workload=observe.workload_view(observed.workload, meta.uid),
         service=observe.service_view(service, meta.uid),

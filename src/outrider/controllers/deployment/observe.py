@@ -38,6 +38,12 @@ def owned_by(metadata: ObjectMeta, owner_uid: str) -> bool:
     return controller is not None and controller.uid == owner_uid
 
 
+def owned_by_another(metadata: ObjectMeta, owner_uid: str) -> bool:
+    """Whether it goes with some other object; what nobody owns is free to be used."""
+    controller = metadata.controller
+    return controller is not None and controller.uid != owner_uid
+
+
 def gpus_of(pod: Pod) -> int:
     """GPUs that the pod holds once it is on a node."""
     return sum(
