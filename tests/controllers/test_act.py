@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from operator_world import NAMESPACE_NAME, OperatorWorld
+from operator_world import OperatorWorld
 from plan_world import LLAMA
 from virtual_kube import run_virtually
 
@@ -16,6 +16,7 @@ from outrider.kube.api import Conflict
 from outrider.kube.objects import CONFIG_MAP, POD, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
+from outrider.sim.world import NAMESPACE_NAME
 
 SERVICE_BODY: dict[str, Any] = {
     "apiVersion": "v1",
@@ -29,7 +30,7 @@ NOTE_BODY = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note
 def in_a_world(story: Callable[[OperatorWorld, LLMDeployment], Awaitable[None]]) -> None:
     async def run() -> None:
         async with OperatorWorld() as world:
-            await world.apply(LLAMA)
+            await world.install(LLAMA)
             await story(world, world.deployment())
 
     run_virtually(run)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from operator_world import NAMESPACE_NAME, OperatorWorld, until
+from operator_world import OperatorWorld, until
 from virtual_kube import LoopClock, run_virtually, running
 
 from outrider.controllers.operator import Operator, OperatorConfig
@@ -11,6 +11,7 @@ from outrider.kube.informers import InformerGroup
 from outrider.kube.objects import CONFIG_MAP, NAMESPACE, ConfigMap
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.local.store import Store, StoreApi
+from outrider.sim.world import NAMESPACE_NAME
 
 WATCHED = (NAMESPACE_NAME, "staging")
 
@@ -54,10 +55,10 @@ async def _story() -> None:
         config = OperatorConfig(namespaces=WATCHED, probe_interval=10.0, drain_seconds=1)
         async with running(Operator(api, world.clock, config, probe=world._probe, fetch=world._fetch).run()):
             for namespace in (*WATCHED, "elsewhere"):
-                await world.apply(namespace=namespace)
+                await world.install(namespace=namespace)
             await until(lambda: all(_condition(world, each, "Ready").get("status") == "True" for each in WATCHED))
             # A third replica has no GPU left, and nobody may look at the nodes to say so.
-            await world.edit({"replicas": 4})
+            await world.respec({"replicas": 4})
             await until(lambda: _condition(world, NAMESPACE_NAME, "CapacityAvailable").get("status") == "Unknown")
         assert _condition(world, NAMESPACE_NAME, "CapacityAvailable")["message"] == "The nodes cannot be read."
         assert _condition(world, "elsewhere", "Ready") == {}, "it is nobody's business"

@@ -14,7 +14,7 @@ NEXT_ACTION = 20.0
 
 
 async def _release(world: OperatorWorld) -> None:
-    await world.apply(merged(LLAMA, {"spec": {"replicas": 1}}))
+    await world.install(merged(LLAMA, {"spec": {"replicas": 1}}))
     await world.until_ready("v1.0.0")
     await world.version("v1.1.0")
     await world.until_ready("v1.1.0")
@@ -24,8 +24,7 @@ def _release_with(fault: Fault, after: int) -> bool:
     """Whether the first leader had so many writes. Everything that must hold is asserted."""
 
     async def story() -> bool:
-        async with OperatorWorld() as world:
-            world.load_seconds = 1.0
+        async with OperatorWorld(load_seconds=1.0) as world:
             team = Team(world)
             first = team.start("first", fault=fault, fault_after=after)
             await until(lambda: first.election.held)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from operator_world import NAMESPACE_NAME, OperatorWorld, until
+from operator_world import OperatorWorld, until
 from plan_world import LLAMA, guide_manifest, merged
 from virtual_kube import run_virtually
 
@@ -13,12 +13,13 @@ from outrider.controllers.deployment.gather import gather_live
 from outrider.kube.objects import DEPLOYMENT, EVENT, HTTP_ROUTE, NAMESPACE, POD, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.plan.deployment import plan
+from outrider.sim.world import NAMESPACE_NAME
 
 
 async def serving(world: OperatorWorld, version: str = "v1.0.0") -> OperatorWorld:
     """v1.0.0 is installed and answers."""
     world.start_operator()
-    await world.apply(merged(LLAMA, {"spec": {"model": {"version": version}}}))
+    await world.install(merged(LLAMA, {"spec": {"model": {"version": version}}}))
     await world.until_ready(version)
     return world
 
@@ -61,16 +62,16 @@ def test_a_pin_holds_against_git_and_unpinning_resumes_the_spec() -> None:
             await world.version("v1.1.0")
             await world.until_ready("v1.1.0")
             rejected = world.deployment().status.effective_revision
-            await world.pin(version="v1.0.0", rejects=rejected, createdBy="ann")
+            await world.pin_with(version="v1.0.0", rejects=rejected, createdBy="ann")
             await world.until_ready("v1.0.0")
             for _ in range(5):
-                await world.apply(merged(LLAMA, {"spec": {"model": {"version": "v1.1.0"}}}))
+                await world.install(merged(LLAMA, {"spec": {"model": {"version": "v1.1.0"}}}))
                 await world.clock.sleep(5)
             assert world.is_ready("v1.0.0")
             assert world.deployment().status.phase == "RolledBack"
             assert world.revisions()["v1.1.0"].status.state == "Quarantined"
             await world.until_quiet()
-            await world.unpin()
+            await world.unpin("llama")
             await world.until_ready("v1.1.0")
             assert world.revisions()["v1.1.0"].status.state == "Serving"
             await world.until_quiet()
@@ -125,7 +126,7 @@ def test_a_version_that_crashes_leaves_the_old_one_serving_and_is_never_ready() 
     async def story() -> None:
         async with OperatorWorld() as world:
             await serving(world)
-            world.crashing.add("v1.1.0")
+            world.breaks("v1.1.0", "crashes")
             await world.version("v1.1.0")
             await until(lambda: world.condition("Ready").reason == "PodsFailing")
             assert "exit code 1" in world.condition("Ready").message
@@ -144,14 +145,13 @@ def test_a_version_that_answers_with_errors_is_never_ready_and_takes_no_traffic(
     async def story() -> None:
         async with OperatorWorld() as world:
             await serving(world)
-            world.failing.add("v1.1.0")
+            world.breaks("v1.1.0", "answers errors", seconds=600)
             await world.version("v1.1.0")
             await until(lambda: world.condition("Ready").reason == "SyntheticCheckFailed")
             assert "it answered 500" in world.condition("SyntheticHealthy").message
             await world.until_quiet()
             assert world.deployment().status.serving_version == "v1.0.0"
             assert len(world.ready_addresses()) == 2, "the old pods serve on"
-            world.failing.clear()
             await world.until_ready("v1.1.0")
 
     run_virtually(story)
@@ -179,10 +179,10 @@ def test_an_invalid_spec_is_reported_and_harms_no_other() -> None:
         async with OperatorWorld() as world:
             await serving(world)
             other = merged(LLAMA, {"metadata": {"name": "other"}, "spec": {"replicas": 1}})
-            await world.apply(other)
+            await world.install(other)
             await world.until_ready("v1.0.0", "other")
             # A mistake that no schema can see, so that the object is stored.
-            await world.edit({"volumeMounts": [{"name": "nowhere", "mountPath": "/data"}]})
+            await world.respec({"volumeMounts": [{"name": "nowhere", "mountPath": "/data"}]})
             await until(lambda: world.condition("SpecValid").status == "False")
             assert world.condition("Ready").reason == "InvalidSpec"
             assert len(world.pods()) == 2
@@ -196,10 +196,10 @@ def test_two_deployments_that_share_eight_gpus_of_which_ten_are_asked_for() -> N
         async with OperatorWorld(gpus=8) as world:
             world.start_operator()
             wants = {"spec": {"replicas": 3, "resources": {"requests": {"nvidia.com/gpu": "2"}}}}
-            await world.apply(merged(LLAMA, wants))
+            await world.install(merged(LLAMA, wants))
             await world.until_ready("v1.0.0")
             second = {"metadata": {"name": "second"}, "spec": {"replicas": 2}}
-            await world.apply(merged(LLAMA, merged(wants, second)))
+            await world.install(merged(LLAMA, merged(wants, second)))
             await until(lambda: world.condition("CapacityAvailable", "second").reason == "InsufficientGPUs")
             message = world.condition("CapacityAvailable", "second").message
             assert message.startswith(
@@ -207,7 +207,7 @@ def test_two_deployments_that_share_eight_gpus_of_which_ten_are_asked_for() -> N
             )
             assert "when production/llama is scaled down by 1 replica" in message
             await world.until_quiet()
-            await world.edit({"replicas": 2})
+            await world.respec({"replicas": 2})
             await world.until_ready("v1.0.0", "second")
             assert world.condition("CapacityAvailable", "second").status == "True"
 
@@ -218,7 +218,7 @@ def test_a_new_node_ends_the_wait_for_gpus() -> None:
     async def story() -> None:
         async with OperatorWorld(nodes=0) as world:
             world.start_operator()
-            await world.apply()
+            await world.install()
             await until(lambda: world.condition("Ready").reason == "NoGPUNodes")
             assert world.deployment().status.phase == "Pending"
             await world.add_node("node-9", 8)

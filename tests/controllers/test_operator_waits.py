@@ -9,7 +9,7 @@ def test_waiting_is_not_writing() -> None:
     async def story() -> None:
         async with OperatorWorld(nodes=0) as world:
             api = world.start_operator()
-            await world.apply(LLAMA)
+            await world.install(LLAMA)
             await until(lambda: world.condition("Ready").reason == "NoGPUNodes")
             await world.until_quiet()
             before = len(api.writes)

@@ -1,8 +1,10 @@
 """What the CRDs take although the CLI refuses it, the operator reports: the table of tests/golden/wrong-input."""
 
-from operator_world import NAMESPACE_NAME, OperatorWorld, until
+from operator_world import OperatorWorld, until
 from virtual_kube import run_virtually
 from wrong_input import plain_path, table
+
+from outrider.sim.world import NAMESPACE_NAME
 
 REPORTED = {
     f"wrong-{number}": (sentence, row)
@@ -18,7 +20,7 @@ def test_the_status_blames_the_fields_that_the_cli_blames_where_the_crds_take_th
             world.start_operator()
             for name, (_, row) in REPORTED.items():
                 assert row.body is not None
-                await world.apply(row.body, name=name, namespace=NAMESPACE_NAME)
+                await world.install(row.body, name=name, namespace=NAMESPACE_NAME)
             await until(lambda: all(world.condition("SpecValid", name).status != "Unknown" for name in REPORTED))
             told = {sentence: world.condition("SpecValid", name) for name, (sentence, _) in REPORTED.items()}
             assert {sentence: each.reason for sentence, each in told.items()} == {

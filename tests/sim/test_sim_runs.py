@@ -18,6 +18,7 @@ from outrider.sim.sweep import sweep
 QUICK_SEEDS = range(100_001, 100_025)
 SEEDS = range(200_001, 200_061)
 EDITS = 50
+MODEL = "hf://meta-llama/Llama-3.1-8B-Instruct"
 TWO_GPUS = {"requests": {"nvidia.com/gpu": "2"}}
 
 
@@ -162,7 +163,7 @@ FOUND: dict[str, Scenario] = {
             Apply(at=14.1, deployment=NAME, spec=SPEC),
             Pin(at=161.2, deployment=NAME, version="previous-stable"),
             Remove(at=219, deployment=NAME),
-            Apply(at=219, deployment=NAME, spec={**SPEC, "model": {**SPEC["model"], "version": "v1.1.0"}}),
+            Apply(at=219, deployment=NAME, spec={**SPEC, "model": {"modelUri": MODEL, "version": "v1.1.0"}}),
         ),
     ),
 }

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from operator_world import NAMESPACE_NAME, OperatorWorld
+from operator_world import OperatorWorld
 from virtual_kube import LoopClock
 
 from outrider.controllers.operator import Operator
@@ -15,6 +15,7 @@ from outrider.kube.fence import FencedApi
 from outrider.kube.lease import LeaderElection, LeaseLost
 from outrider.kube.objects import EVENT, LEASE
 from outrider.local.store import StoreApi
+from outrider.sim.world import NAMESPACE_NAME
 
 Fault = Literal["killed", "stopped", "cut off"]
 STOPPED_SECONDS = 40.0

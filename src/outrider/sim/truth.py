@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from outrider.api import labels
+from outrider.api.int_or_percent import resolve
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.version import is_previous_stable
@@ -20,7 +21,7 @@ from outrider.kube.api import Kind, Object
 from outrider.kube.objects import ENDPOINT_SLICE, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
 from outrider.local.store.history import Change
-from outrider.plan.deployment.rolling import max_unavailable, resolve
+from outrider.plan.deployment.rolling import max_unavailable
 from outrider.sim.kubelet import has_condition, ready
 
 ANY = ""
@@ -87,7 +88,7 @@ class Service:
         made = replace(made, spec_version=self.spec_version, pinned=self.pin is not None)
         if self.spec is not None:  # while it is invalid, what was wanted before goes on
             rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
-            surge = resolve(rolling.max_surge, replicas, up=True)
+            surge = resolve(rolling.max_surge, replicas, round_up=True)
             made = replace(made, replicas=replicas, surge=surge, unavailable=max_unavailable(self.spec))
         self.wishes.append(made)
 

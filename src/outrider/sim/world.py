@@ -55,7 +55,7 @@ class World:
     async def __aenter__(self) -> Self:
         await self.api.create(NAMESPACE, {**_type(NAMESPACE), "metadata": {"name": NAMESPACE_NAME}})
         for number, gpus in enumerate(self._sizes):
-            await self._add_node(f"node-{number}", gpus)
+            await self.add_node(f"node-{number}", gpus)
         actors = StoreApi(self.store, user="kube-controller-manager")
         self._tasks = [
             asyncio.create_task(run_actors(actors, self.clock, SETTINGS)),
@@ -76,7 +76,8 @@ class World:
         if kind == POD:
             self.kubelet.changed(obj, removed=change.removed)
 
-    async def _add_node(self, name: str, gpus: int) -> None:
+    async def add_node(self, name: str, gpus: int) -> None:
+        """A node joins, ready, with so many GPUs."""
         found = {labels.GPU_PRODUCT: "NVIDIA-A100-SXM4-40GB"}
         await self.api.create(NODE, {**_type(NODE), "metadata": {"name": name, "labels": found}})
         amounts = {"cpu": "96", "memory": "512Gi", "pods": "110", labels.GPU_RESOURCE: str(gpus)}

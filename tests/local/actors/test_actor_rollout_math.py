@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outrider.api.int_or_percent import resolve
 from outrider.api.meta import ObjectMeta
 from outrider.kube.objects import DeploymentSpec, DeploymentStrategy, ReplicaSetSpec, RollingUpdate
 from outrider.local.actors import rollout_math as math
-from outrider.local.actors.int_or_percent import resolve
 from outrider.local.actors.names import fnv32a, safe_encode, template_hash
 from outrider.local.actors.objects import Deployment, ReplicaSet, ReplicaSetStatus
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from outrider.api.int_or_percent import resolve
 from outrider.api.meta import Instant, format_time, parse_time
 from outrider.kube.objects import Pod
-from outrider.local.actors.int_or_percent import resolve
 from outrider.local.actors.objects import DisruptionBudget, DisruptionBudgetStatus
 
 DELETION_TIMEOUT = 120.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
-from outrider.local.actors.int_or_percent import resolve
+from outrider.api.int_or_percent import resolve
 from outrider.local.actors.objects import Deployment, ReplicaSet
 
 REVISION = "deployment.kubernetes.io/revision"

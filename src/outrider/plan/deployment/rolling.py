@@ -1,22 +1,15 @@
 """How far a rolling update may go beyond and below the wanted number of pods."""
 
+from outrider.api.int_or_percent import resolve
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.deployment.observed import WorkloadView
-
-
-def resolve(amount: int | str, replicas: int, *, up: bool) -> int:
-    """A number of pods, or a share of the replicas in pods, rounded up or down."""
-    if isinstance(amount, int):
-        return amount
-    share = int(amount.removesuffix("%")) * replicas
-    return -(-share // 100) if up else share // 100
 
 
 def max_unavailable(spec: LLMDeploymentSpec) -> int:
     """As the Deployment controller resolves it: shares rounded down, and one when surge and this both are zero."""
     rolling, replicas = spec.deployment.rolling_update, spec.desired_replicas
-    unavailable = resolve(rolling.max_unavailable, replicas, up=False)
-    surge = resolve(rolling.max_surge, replicas, up=True)
+    unavailable = resolve(rolling.max_unavailable, replicas, round_up=False)
+    surge = resolve(rolling.max_surge, replicas, round_up=True)
     return unavailable if unavailable or surge else 1
 
 
@@ -34,6 +27,6 @@ def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> int | str:
     seen = workload.observed_generation >= workload.generation
     if seen and (workload.replicas == workload.updated_replicas or workload.spec_replicas <= wanted):
         return own
-    before = workload.spec_replicas + resolve(workload.max_surge or 0, workload.spec_replicas, up=True)
+    before = workload.spec_replicas + resolve(workload.max_surge or 0, workload.spec_replicas, round_up=True)
     most = max(before, workload.replicas)
-    return own if most <= wanted + resolve(own, wanted, up=True) else most - wanted
+    return own if most <= wanted + resolve(own, wanted, round_up=True) else most - wanted
