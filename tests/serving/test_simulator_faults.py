@@ -50,6 +50,25 @@ def test_injected_errors_are_counted_by_http_and_not_by_the_engine(case: str, st
     assert server.post(COMPLETIONS, BODY)[0] == 200
 
 
+def test_only_prompts_above_the_limit_fail(start_server: Callable[..., Any]) -> None:
+    server = start_server(settings={"error-code": 503})
+    short, long = BODY, BODY | {"prompt": "What is 2+2? " * 20}
+    tokens = server.post("/tokenize", long)[1]["count"]
+    configure(server, error_above_prompt_tokens=tokens - 1)
+    assert server.post(COMPLETIONS, short)[0] == 200
+    status, answer = server.post(COMPLETIONS, long)
+    assert (status, answer["error"]["message"]) == (
+        503,
+        "The server is overloaded or not ready yet. (injected by error-above-prompt-tokens)",
+    )
+    assert server.post(COMPLETIONS, BODY | {"prompt": [BODY["prompt"], long["prompt"]]})[0] == 503, "one is enough"
+    assert (counted(server, "2xx"), counted(server, "5xx")) == (1, 2)
+    configure(server, error_above_prompt_tokens=tokens)
+    assert server.post(COMPLETIONS, long)[0] == 200, "the limit itself is allowed"
+    configure(server, error_above_prompt_tokens=0)
+    assert server.post(COMPLETIONS, short)[0] == 503, "zero is a limit"
+
+
 def test_a_wrong_request_stays_a_wrong_request(start_server: Callable[..., Any]) -> None:
     server = start_server(settings={"error-rate": 1})
     assert server.post(COMPLETIONS, {"prompt": "x", "model": "n"})[0] == 404
@@ -64,7 +83,7 @@ def test_probes_do_not_see_injected_errors(start_server: Callable[..., Any]) -> 
 def test_a_rate_is_a_share_of_the_requests_and_the_same_each_time() -> None:
     def fates(**settings: Any) -> list[bool]:
         faults = Faults(Settings(**settings), seed=7, crash=lambda _: None)
-        return [faults.next_fate().error is not None for _ in range(1000)]
+        return [faults.next_fate(prompt_tokens=8).error is not None for _ in range(1000)]
 
     assert 220 < sum(fates(error_rate=0.25)) < 280
     assert fates(error_rate=0.25) == fates(error_rate=0.25)

@@ -18,8 +18,9 @@ from outrider.serving.simulator.settings import (
 
 CONTRACT = {
     "load-seconds", "load-gigabytes-per-second", "time-to-first-token-ms", "inter-token-latency-ms", "max-num-seqs",
-    "error-rate", "error-code", "extra-latency-ms", "slow-token-factor", "hang-rate", "wedge", "truncate-rate",
-    "wrong-answer-rate", "foreign-language-rate", "crash-after-seconds", "crash-after-requests", "crash-on-start",
+    "error-rate", "error-code", "error-above-prompt-tokens", "extra-latency-ms", "slow-token-factor", "hang-rate",
+    "wedge", "truncate-rate", "wrong-answer-rate", "foreign-language-rate", "crash-after-seconds",
+    "crash-after-requests", "crash-on-start",
     "memory-growth-mb-per-minute", "health-failure", "seed",
 }  # fmt: skip
 """The keys of docs/design/0001-contracts.md."""

@@ -45,15 +45,15 @@ class Faults:
         self.settings = settings
         self._random = random.Random(settings.seed or self._seed)  # noqa: S311 - faults are no secret
 
-    def next_fate(self) -> Fate:
-        """The fate of a request that is well-formed. It may end the process instead."""
+    def next_fate(self, prompt_tokens: int) -> Fate:
+        """The fate of a well-formed request whose longest prompt has so many tokens. It may end the process instead."""
         self._count_to_crash()
         settings = self.settings
         # All numbers are drawn for every request, so that one rate does not shift the others' victims.
         hang, error, truncate, wrong, foreign = (self._random.random() for _ in range(5))
         return Fate(
             hang=hang < settings.hang_rate,
-            error=_error(settings.error_code) if error < settings.error_rate else None,
+            error=_error(settings, prompt_tokens, drawn=error),
             truncate=truncate < settings.truncate_rate,
             kind=self._kind(wrong, foreign),
             delay_seconds=settings.extra_latency_ms / 1000,
@@ -72,13 +72,22 @@ class Faults:
             self._crash("crash-after-requests")
 
 
-def _error(status: int) -> ApiError:
+def _error(settings: Settings, prompt_tokens: int, *, drawn: float) -> ApiError | None:
+    limit = settings.error_above_prompt_tokens
+    if drawn < settings.error_rate:
+        return _injected(settings.error_code, "error-rate")
+    if limit is not None and prompt_tokens > limit:
+        return _injected(settings.error_code, "error-above-prompt-tokens")
+    return None
+
+
+def _injected(status: int, setting: str) -> ApiError:
     messages = {
         429: "Rate limit reached. Please try again later.",
         503: "The server is overloaded or not ready yet.",
     }
     default = "Internal server error" if status >= 500 else "The request was refused"
-    return ApiError(status, f"{messages.get(status, default)} (injected by error-rate)")
+    return ApiError(status, f"{messages.get(status, default)} (injected by {setting})")
 
 
 class MemoryLeak:

@@ -105,7 +105,7 @@ class Handlers:
         model: str,
     ) -> web.StreamResponse:
         self._service.check_lengths(body, prompts)
-        fate = self._service.faults.next_fate()
+        fate = self._service.faults.next_fate(max(len(prompt.pieces) for prompt in prompts))
         await self._suffer(fate)
         job = self._service.start(body, prompts, fate)
         reply = Reply(

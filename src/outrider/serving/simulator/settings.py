@@ -45,7 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
     """Overrides `--max-num-seqs`."""
     error_rate: Rate = 0.0
     error_code: Annotated[int, Meta(ge=400, le=599)] = 500
-    """HTTP status of the errors that `error-rate` makes."""
+    """HTTP status of the errors that `error-rate` and `error-above-prompt-tokens` make."""
+    error_above_prompt_tokens: Annotated[int, Meta(ge=0)] | None = None
+    """Requests with a longer prompt, in tokens, fail with `error-code`: a fault that short probes do not see."""
     extra_latency_ms: NotNegative = 0.0
     """Added before anything of the answer is sent."""
     slow_token_factor: Annotated[float, Meta(ge=1)] = 1.0
