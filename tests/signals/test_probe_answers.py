@@ -165,3 +165,35 @@ def test_something_that_is_no_url_cannot_be_told() -> None:
             return await probe(session, "http://[", "m", clock=LoopClock())
 
     assert asyncio.run(main()).ok is None
+
+
+async def refused(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=429)
+
+
+async def failed(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=503)
+
+
+async def empty(_: web.Request) -> web.StreamResponse:
+    return web.Response()
+
+
+async def good(_: web.Request) -> web.StreamResponse:
+    return web.json_response({"choices": [{"text": "OK"}], "usage": {"completion_tokens": 2}})
+
+
+COUNTED: dict[str, tuple[Handler, str | None]] = {
+    "a good answer": (good, "2xx"),
+    "an answer that is none": (empty, "2xx"),
+    "the probe's own mistake": (refused, "4xx"),
+    "the server's fault": (failed, "5xx"),
+    "a client that gave up got an empty 200, for all that vLLM knows": (hang, "2xx"),
+    "an answer that never began": (cut, None),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_it_is_known_how_the_server_counted_a_probe(case: str) -> None:
+    handler, counted_as = COUNTED[case]
+    assert run_probe(handler, healthy, timeout=0.2).counted_as == counted_as

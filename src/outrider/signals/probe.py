@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Literal
 
 import aiohttp
 import msgspec
@@ -22,6 +23,9 @@ HEALTH_TIMEOUT = 1.0
 _EXCERPT = 200
 
 
+StatusClass = Literal["2xx", "4xx", "5xx"]
+
+
 class ProbeResult(msgspec.Struct, frozen=True):
     """What one real completion showed."""
 
@@ -35,6 +39,11 @@ class ProbeResult(msgspec.Struct, frozen=True):
     """A sentence that says what is wrong; empty when `ok`."""
     detail: str = ""
     """The text that the model answered, or an excerpt of the body that could not be used."""
+    counted_as: StatusClass | None = None
+    """Under which status the server's own `http_requests_total` has this probe; None where it cannot have it.
+
+    vLLM ends a request whose client went away with an empty 200, so one that timed out is there as `2xx`.
+    """
 
 
 class _Choice(msgspec.Struct, frozen=True):
@@ -83,14 +92,16 @@ async def probe(
     `timeout` is in seconds for the whole exchange; `headers` are added (an `Authorization`, say).
     """
     began = clock.monotonic()
+    status: StatusClass | None = None
 
-    def result(error: str = "", detail: str = "") -> ProbeResult:
+    def result(error: str = "", detail: str = "", counted_as: StatusClass | None = None) -> ProbeResult:
         return ProbeResult(
             ok=not error,
             at=clock.now(),
             latency_seconds=clock.monotonic() - began,
             error=error,
             detail=detail[:_EXCERPT],
+            counted_as=counted_as,
         )
 
     body = {"model": model, "prompt": PROMPT, "max_tokens": max_tokens, "temperature": 0, "stream": False}
@@ -105,16 +116,24 @@ async def probe(
                 allow_redirects=False,
             ) as response,
         ):
+            status = _class_of(response.status)
             content = await _read(response)
             error, detail = judge(response.status, content)
     except TimeoutError:
-        failed = result(f"no answer within {timeout:g} s")  # timed here: asking /health is not part of the latency
+        # Timed here: asking /health is not part of the latency.
+        failed = result(f"no answer within {timeout:g} s", counted_as=status or "2xx")
         return msgspec.structs.replace(failed, error=f"{failed.error} {await _what_health_says(session, url)}")
     except aiohttp.InvalidURL as problem:
         return msgspec.structs.replace(result(f"cannot probe: {problem} is not a URL"), ok=None)
     except (aiohttp.ClientError, OSError) as problem:
-        return result(_connection_sentence(problem, url))
-    return result(error, detail)
+        return result(_connection_sentence(problem, url), counted_as=status)
+    return result(error, detail, status)
+
+
+def _class_of(status: int) -> StatusClass:
+    if status >= 500:
+        return "5xx"
+    return "4xx" if status >= 400 else "2xx"
 
 
 def judge(status: int, content: bytes) -> tuple[str, str]:
