@@ -40,6 +40,7 @@ LOOKING = {
     "plan": ["plan", "llama"],
     "rollout status": ["rollout", "status", "llama"],
     "rollout history": ["rollout", "history", "llama"],
+    "rollout retry": ["rollout", "retry", "llama"],
     "rollback": ["rollback", "llama"],
     "unpin": ["unpin", "llama"],
     "delete": ["delete", "llmd", "llama"],

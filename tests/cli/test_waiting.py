@@ -10,7 +10,7 @@ import pytest
 from outrider.api.llmdeployment import LLMDeployment, LLMDeploymentStatus
 from outrider.api.meta import Condition, ConditionStatus, ObjectMeta
 from outrider.cli.errors import CliError, Exit
-from outrider.cli.waiting import is_ready, wait_until_ready, what_is_awaited
+from outrider.cli.waiting import is_ready, rolled_back, wait_until_ready, what_is_awaited
 from outrider.kube.api import ListResult, Unavailable, WatchEvent
 
 
@@ -98,3 +98,23 @@ def test_an_invalid_spec_ends_the_wait_at_once_with_every_mistake() -> None:
     with pytest.raises(CliError, match=r"spec\.model: required") as refusal:
         asyncio.run(wait_until_ready(api, "x", "n", timeout="30s", quiet=True))
     assert refusal.value.exit_code == Exit.INVALID
+
+
+def taken_back(of: int) -> LLMDeployment:
+    told = Condition("RolledBack", "True", "ErrorsWorse", "v1.3.0 was rolled back: 14 of 62", observed_generation=of)
+    ready = item()
+    return msgspec.structs.replace(
+        ready, status=msgspec.structs.replace(ready.status, conditions=(*ready.status.conditions, told))
+    )
+
+
+def test_a_release_that_is_rolled_back_while_somebody_waits_for_it_ends_the_wait() -> None:
+    api: Any = Scripted(item(ready="False"), taken_back(of=2))
+    with pytest.raises(CliError, match="14 of 62") as refusal:
+        asyncio.run(wait_until_ready(api, "x", "n", timeout="30s", lost=rolled_back, quiet=True))
+    assert refusal.value.exit_code == Exit.FAILED
+
+
+def test_a_rollback_of_the_spec_before_says_nothing_about_this_one() -> None:
+    api: Any = Scripted(taken_back(of=1))
+    asyncio.run(wait_until_ready(api, "x", "n", timeout="30s", lost=rolled_back, quiet=True))

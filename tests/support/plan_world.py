@@ -325,6 +325,8 @@ class PlanWorld:
 
     def _load(self) -> None:
         for pod in self.pods:
+            if _ready(pod) and not all(_is(pod, gate["conditionType"]) for gate in pod["spec"]["readinessGates"]):
+                _set_condition(pod, "Ready", "False")
             if not pod["spec"]["nodeName"] or pod["metadata"].get("deletionTimestamp") or _ready(pod):
                 continue
             pod["age"] = min(pod["age"] + 1, self.load_ticks + 1)

@@ -54,6 +54,10 @@ SIMULATOR_CONFIG_MAP = "outrider-simulator"
 ANSWERS_REQUESTS = f"{GROUP}/answers-requests"
 """Pod condition, and readiness gate, that the operator sets to True once the pod has answered a real request."""
 
+RETRY = f"{GROUP}/retry"
+"""Annotation of a ModelRevision that was rolled back by itself: the time of the rejection that is to be lifted. A later
+rejection has another time, so that one retry is one try; and Git owns no ModelRevision."""
+
 PROBE_HEADER = "x-outrider-probe"
 """Marks Outrider's own synthetic requests, so that they count neither as user traffic nor as cost."""
 REQUEST_ID_HEADER = "x-request-id"

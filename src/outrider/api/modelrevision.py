@@ -35,6 +35,22 @@ class ModelRevisionSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaul
     """The engine's arguments, complete, except addresses and ports."""
 
 
+class Rejection(msgspec.Struct, frozen=True, rename="camel"):
+    """That a release was taken back by itself, and why. It outlasts pins, restarts, and specs that ask for it again."""
+
+    time: str = ""
+    """When (RFC 3339). It also names the rejection: `outrider rollout retry` lifts the one of this time."""
+    reason: str = ""
+    message: str = ""
+    """What spoke against it, with the numbers of that moment."""
+    severe: bool = False
+    """At least half of its last answers were bad: no answer of it is better than waiting for another pod's."""
+    fallback: str = ""
+    """Hash of the revision that took its place."""
+    lifted: bool = False
+    """It was asked for anew on purpose, and may be released again."""
+
+
 class ModelRevisionStatus(msgspec.Struct, frozen=True, rename="camel"):
     state: RevisionState = "Candidate"
     reason: str = ""
@@ -44,6 +60,8 @@ class ModelRevisionStatus(msgspec.Struct, frozen=True, rename="camel"):
     last_served_time: str | None = None
     """When it was last seen to do so, to a granularity of a minute."""
     verified_time: str | None = None
+    rejection: Rejection | None = None
+    """The last time that it was rolled back by itself; None where it never was."""
     conditions: tuple[Condition, ...] = ()
 
 

@@ -14,7 +14,7 @@ from outrider.cli.errors import CliError, Exit, all_of, as_cli_error
 from outrider.cli.manifests import Found, Manifest, find_manifests, namespace_of
 from outrider.cli.objects import kind_of_manifest
 from outrider.cli.output import NameOrData, print_structured, without_managed_fields
-from outrider.cli.waiting import seconds, wait_until_ready
+from outrider.cli.waiting import rolled_back, seconds, wait_until_ready
 from outrider.kube.api import BadRequest, Conflict, Forbidden, Invalid, Kind, NotFound, Object
 from outrider.kube.objects import NAMESPACE
 from outrider.kube.resources import LLM_DEPLOYMENT
@@ -79,7 +79,9 @@ async def _apply(
         if wait and not dry_run:
             waiting = [item.body["metadata"] for item in checked if item.kind == LLM_DEPLOYMENT]
             for metadata in waiting:
-                await wait_until_ready(connection.api, metadata["name"], metadata["namespace"], timeout=timeout)
+                await wait_until_ready(
+                    connection.api, metadata["name"], metadata["namespace"], timeout=timeout, lost=rolled_back
+                )
     return Exit.OK
 
 

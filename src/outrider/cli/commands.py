@@ -48,7 +48,7 @@ SECTIONS: tuple[Section, ...] = (
         "Release and roll back",
         (
             Command("plan", "outrider.cli.plan:plan", "Show what Outrider would do, and why, without doing it."),
-            Command("rollout", "", "Follow releases: status, history."),
+            Command("rollout", "", "Follow releases: status, history, retry."),
             Command("rollback", "outrider.cli.rollback:rollback", "Go back to a version that worked, now."),
             Command("unpin", "outrider.cli.rollback:unpin", "Lift a rollback: follow the spec again."),
         ),
@@ -76,6 +76,7 @@ SECTIONS: tuple[Section, ...] = (
 SUBCOMMANDS: tuple[Command, ...] = (
     Command("status", "outrider.cli.rollout:rollout_status", "Wait for a release to end, and say how.", "rollout"),
     Command("history", "outrider.cli.rollout:rollout_history", "List the revisions of a service.", "rollout"),
+    Command("retry", "outrider.cli.rollout:rollout_retry", "Release again what was rolled back by itself.", "rollout"),
 )
 
 EXIT_CODES = """\

@@ -1,4 +1,4 @@
-"""`outrider rollout status` and `outrider rollout history`."""
+"""`outrider rollout status`, `history` and `retry`."""
 
 import asyncio
 import time
@@ -6,15 +6,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from outrider.api.labels import DEPLOYMENT
+from outrider.api.labels import CLI_FIELD_OWNER, DEPLOYMENT, RETRY
+from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.names import label_value
 from outrider.cli.connection import Cluster, connect
-from outrider.cli.errors import Exit
+from outrider.cli.errors import CliError, Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import TableOrData, WideOrData, human_age, print_structured, print_table
-from outrider.cli.waiting import is_ready, seconds, wait_until_ready, what_is_awaited
+from outrider.cli.waiting import is_ready, rolled_back, seconds, wait_until_ready, what_is_awaited
 from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 
@@ -49,8 +50,11 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrD
     async with connect(cluster) as connection:
         item = await connection.find(LLM_DEPLOYMENT, name)
         if watch and not is_ready(item):
-            item, _ = await wait_until_ready(connection.api, name, connection.namespace, timeout=timeout)
-        done = is_ready(item)
+            item, _ = await wait_until_ready(
+                connection.api, name, connection.namespace, timeout=timeout, lost=rolled_back
+            )
+        taken_back = rolled_back(item)
+        done = is_ready(item) and not taken_back
     if output in ("json", "yaml"):
         print_structured(
             {
@@ -59,9 +63,12 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrD
                 "version": item.status.effective_version,
                 "ready": item.status.ready,
                 "phase": item.status.phase,
+                "rolledBack": taken_back,
             },
             output,
         )
+    elif taken_back:
+        print(f"{name}: {taken_back}")
     elif done:
         print(f"{name}: version {item.status.effective_version} is rolled out, {item.status.ready} replicas ready")
     else:
@@ -86,6 +93,86 @@ def rollout_history(
         table, wide, json or yaml.
     """
     return asyncio.run(_rollout_history(service_name(name), output, cluster))
+
+
+def rollout_retry(
+    name: str,
+    /,
+    *,
+    wait: bool = True,
+    timeout: str = "600s",
+    dry_run: bool = False,
+    cluster: Cluster | None = None,
+) -> int:
+    """Release the version in the spec again, although it was rolled back by itself.
+
+    Parameters
+    ----------
+    name
+        Name of the LLMDeployment.
+    wait
+        Wait until the version serves, or is rolled back again.
+    timeout
+        How long to wait at most.
+    dry_run
+        Say what would be released again, and change nothing.
+    """
+    seconds(timeout, "--timeout")
+    return asyncio.run(_rollout_retry(service_name(name), wait, timeout, dry_run, cluster))
+
+
+async def _rollout_retry(name: str, wait: bool, timeout: str, dry_run: bool, cluster: Cluster | None) -> int:
+    async with connect(cluster) as connection:
+        item = await connection.find(LLM_DEPLOYMENT, name)
+        found = rejected_revision(item, await revisions_of(connection.api, name, connection.namespace))
+        rejection = found.status.rejection
+        assert rejection is not None, "it was rejected"
+        print(
+            f"{name}: {found.spec.version} (revision {found.spec.sequence}) was rolled back at {rejection.time} "
+            f"({rejection.reason}: {rejection.message}); it is released again{' (dry run)' if dry_run else ''}",
+            flush=True,
+        )
+        patch = {"metadata": {"uid": found.metadata.uid, "annotations": {RETRY: rejection.time}}}
+        await connection.api.patch(
+            MODEL_REVISION, found.metadata.name, patch, connection.namespace, owner=CLI_FIELD_OWNER, dry_run=dry_run
+        )
+        if wait and not dry_run:
+            wanted, tried = found.spec.hash, False
+
+            def lost(now: LLMDeployment) -> str:
+                nonlocal tried
+                tried = tried or now.status.effective_revision == wanted
+                return rolled_back(now) if tried else ""
+
+            await wait_until_ready(
+                connection.api, name, connection.namespace, timeout=timeout, lost=lost,
+                also=lambda now: now.status.effective_revision == wanted,
+            )  # fmt: skip
+    return Exit.OK
+
+
+def rejected_revision(item: LLMDeployment, revisions: list[ModelRevision]) -> ModelRevision:
+    """The revision that the spec asks for, which was rolled back by itself.
+
+    Raises:
+        CliError: it was not, or a pin decides what is served.
+    """
+    name, status = item.metadata.name, item.status
+    found = next((one for one in revisions if one.spec.hash == status.desired_revision), None)
+    rejection = found.status.rejection if found is not None else None
+    if found is None or rejection is None or rejection.lifted:
+        raise CliError(
+            f"{name}: {status.desired_version}, which the spec asks for, was not rolled back by itself",
+            exit_code=Exit.CONFLICT,
+            hints=(f"see its history:  outrider rollout history {name} --namespace {item.metadata.namespace}",),
+        )
+    if status.pinned:
+        raise CliError(
+            f"{name} is pinned to {status.effective_version}",
+            exit_code=Exit.CONFLICT,
+            hints=(f"lift the pin first:  outrider unpin {name} --namespace {item.metadata.namespace}",),
+        )
+    return found
 
 
 async def revisions_of(api: Api, name: str, namespace: str) -> list[ModelRevision]:

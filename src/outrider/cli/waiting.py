@@ -66,6 +66,13 @@ def is_ready(item: LLMDeployment) -> bool:
     )
 
 
+def rolled_back(item: LLMDeployment) -> str:
+    """Why the version that the spec asks for is not served: it was rolled back by itself. Empty where it was not."""
+    found = find_condition(item.status.conditions, "RolledBack")
+    seen = found is not None and found.observed_generation >= item.metadata.generation
+    return found.message if found is not None and seen else ""
+
+
 def what_is_awaited(item: LLMDeployment) -> str:
     """The one sentence that says how far it is and what it waits for."""
     status = item.status
@@ -87,12 +94,15 @@ async def wait_until_ready(
     *,
     timeout: str,
     also: Callable[[LLMDeployment], bool] = lambda _: True,
+    lost: Callable[[LLMDeployment], str] = lambda _: "",
     quiet: bool = False,
 ) -> tuple[LLMDeployment, float]:
-    """Wait until the LLMDeployment is Ready and `also` holds; returns it and the seconds it took.
+    """Wait until the LLMDeployment is Ready and `also` holds; returns it and the seconds it took. `lost` says why there
+    is nothing to wait for any more; empty text while there is.
 
     Raises:
-        CliError: it did not happen in time, its spec is invalid, or the object does not exist; says what was awaited.
+        CliError: it did not happen in time, is lost, its spec is invalid, or the object does not exist; says what was
+            awaited.
     """
     limit = seconds(timeout, "--timeout")
     sight = _Sight(name)
@@ -105,6 +115,8 @@ async def wait_until_ready(
                         raise NotFound(f'llmdeployments.inference.llm-d.io "{name}" not found in namespace {namespace}')
                     sight.seen(item)
                     _refuse_invalid(item)
+                    if why := lost(item):
+                        raise CliError(f"{name}: {why}", exit_code=Exit.FAILED)
                     if is_ready(item) and also(item):
                         progress.done(f"{name} {item.status.effective_version} is Ready ({progress.elapsed:.1f} s)")
                         return item, progress.elapsed

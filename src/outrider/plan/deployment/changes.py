@@ -3,6 +3,7 @@
 from outrider.api.llmdeployment import LLMDeploymentStatus
 from outrider.api.meta import Condition, find_condition
 from outrider.plan.actions import Emit
+from outrider.plan.deployment.effective import ROLLED_BACK
 from outrider.plan.deployment.facts import Facts
 
 
@@ -17,6 +18,7 @@ def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus
         *_condition(before, after, "EndpointPicker", bad_when="False", quiet={"PickerStarting"}),
         *_fields(before, after),
         *_pin(before, after),
+        *_rolled_back(before, after),
     ]
     once = {(one.type, one.reason): one for one in reversed(found)}  # several conditions may have the same reason
     return tuple(one for one in found if once[one.type, one.reason] is one)
@@ -30,7 +32,9 @@ def _revision(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentSta
         return [Emit("Normal", "ReleaseStarted", f"Releasing {what}.")]
     known = {one.spec.hash: one.spec.sequence for one in facts.snapshot.revisions}
     target = facts.effective.target
-    back = target is not None and known.get(before.effective_revision, 0) > target.sequence
+    back = facts.effective.source == ROLLED_BACK or (
+        target is not None and known.get(before.effective_revision, 0) > target.sequence
+    )
     reason, verb = ("RollbackStarted", "Rolling back") if back else ("ReleaseStarted", "Releasing")
     return [
         Emit(
@@ -73,3 +77,10 @@ def _pin(before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> list[Emit]:
     if pinned is not None:
         return [Emit("Warning" if pinned.status == "False" else "Normal", "Pinned", pinned.message)]
     return [Emit("Normal", "Unpinned", f"The spec decides again: {after.effective_version}.")]
+
+
+def _rolled_back(before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> list[Emit]:
+    old, new = find_condition(before.conditions, "RolledBack"), find_condition(after.conditions, "RolledBack")
+    if new is None or (old is not None and old.message == new.message):
+        return []
+    return [Emit("Warning", "RolledBack", new.message)]

@@ -7,7 +7,7 @@ from outrider.api.capabilities import NOT_ACTED_ON, covering_line
 from outrider.api.meta import Condition, ConditionStatus, find_condition
 from outrider.plan.deployment import gateway
 from outrider.plan.deployment.capacity import are, count
-from outrider.plan.deployment.effective import previous_stable
+from outrider.plan.deployment.effective import ROLLED_BACK, find_revision, previous_stable
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import IMAGE_REASONS
 from outrider.plan.deployment.snapshot import PodView
@@ -26,6 +26,7 @@ def all_conditions(facts: Facts) -> tuple[Condition, ...]:
         route_accepted(facts),
         endpoint_picker(facts),
         pinned(facts),
+        rolled_back(facts),
         rollback_ready(facts),
     ]
     return tuple(
@@ -227,6 +228,20 @@ def pinned(facts: Facts) -> Made | None:
     wanted = effective.desired.version if effective.desired is not None else "what cannot be read"
     message = f"Held on {_what(facts)}{who}{why}; the spec asks for {wanted}. `outrider unpin` resumes the spec."
     return "Pinned", "True", "VersionPin", message
+
+
+def rolled_back(facts: Facts) -> Made | None:
+    """That what the spec asks for was taken back by itself; None where it was not."""
+    desired, effective = facts.effective.desired, facts.effective
+    found = find_revision(facts.snapshot.revisions, desired.hash) if desired is not None else None
+    if found is None or found.status.rejection is None or effective.source != ROLLED_BACK:
+        return None
+    message = (
+        f"{found.spec.version} (revision {found.spec.hash}), which the spec asks for, was rolled back: "
+        f"{found.status.rejection.message.rstrip('.')}. {_what(facts)} takes its place. Release another version, "
+        f"or try this one again: `outrider rollout retry {facts.snapshot.name}`."
+    )
+    return "RolledBack", "True", found.status.rejection.reason, message
 
 
 def rollback_ready(facts: Facts) -> Made:

@@ -11,6 +11,7 @@ from outrider.api.parse import Parsed
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.version import Version, is_previous_stable
 from outrider.api.versionpin import VersionPin
+from outrider.plan.deployment import rejection
 from outrider.plan.deployment.revision import revision_spec
 from outrider.plan.deployment.snapshot import Snapshot
 
@@ -20,6 +21,7 @@ UNKNOWN_REVISION = "UnknownRevision"
 PINNED = "Pinned"
 SPEC = "Spec"
 ALIAS = "PreviousStable"
+ROLLED_BACK = "RolledBack"
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class Effective(msgspec.Struct, frozen=True):
     """The decision."""
 
     source: str
-    """PINNED, SPEC or ALIAS: who asked for it."""
+    """PINNED, SPEC or ALIAS: who asked for it; ROLLED_BACK: what was asked for was rolled back by itself."""
     target: ModelRevisionSpec | None
     """The complete snapshot to make true. On hold: what serves now; None if nothing does, or the spec is invalid."""
     is_new: bool = False
@@ -59,7 +61,7 @@ def rejected(snapshot: Snapshot, revision: ModelRevision) -> bool:
     pin = snapshot.pin
     if pin is not None and pin.spec.rejects == revision.spec.hash:
         return True
-    return revision.status.state == "Quarantined" and revision.status.reason != PINNED
+    return rejection.stands(revision)
 
 
 def recency(revision: ModelRevision) -> tuple[str, str, int]:
@@ -90,11 +92,50 @@ def current_revision(snapshot: Snapshot) -> str:
 def decide(snapshot: Snapshot) -> Effective:
     """The effective revision. Reads the snapshot only; the same snapshot gives the same answer."""
     wish = _from_spec(snapshot)
-    choice = wish if snapshot.pin is None else _from_pin(snapshot, snapshot.pin, wish)
+    choice = _unless_rejected(snapshot, wish) if snapshot.pin is None else _from_pin(snapshot, snapshot.pin, wish)
     if choice.hold is None or snapshot.parsed.spec is None:
         return _if_readable(choice)
     serving = find_revision(snapshot.revisions, current_revision(snapshot))
     return _if_readable(msgspec.structs.replace(choice, target=serving.spec if serving is not None else None))
+
+
+def _unless_rejected(snapshot: Snapshot, wish: Effective) -> Effective:
+    """What took its place, where what the spec asks for was rolled back: being asked for again, by Git every few
+    seconds, does not make it better. With nothing to go back to, what is asked for is better than nothing.
+    """
+    found = find_revision(snapshot.revisions, wish.target.hash) if wish.target is not None else None
+    if found is None or not rejection.stands(found):
+        return wish
+    instead = _fallback(snapshot, found)
+    if instead is None:
+        return wish
+    return msgspec.structs.replace(instead, source=ROLLED_BACK, desired=wish.desired, alias=wish.alias)
+
+
+def _fallback(snapshot: Snapshot, found: ModelRevision) -> Effective | None:
+    """What takes the place of a rejected revision: what was chosen when it was rejected, so that it stays the same;
+    else the last good revision, else the first of `spec.rollback.previousVersions` that is not rejected itself.
+    """
+    chosen = found.status.rejection.fallback if found.status.rejection is not None else ""
+    kept = find_revision(snapshot.revisions, chosen)
+    if kept is not None and not rejected(snapshot, kept):
+        return Effective(source=ROLLED_BACK, target=kept.spec)
+    good = previous_stable(snapshot, found.spec.hash)
+    if good is not None:
+        return Effective(source=ROLLED_BACK, target=good.spec)
+    return listed_fallback(snapshot, found.spec.hash)
+
+
+def listed_fallback(snapshot: Snapshot, current: str) -> Effective | None:
+    """The first of `spec.rollback.previousVersions`, best first, that is neither `current` nor was rolled back."""
+    spec = snapshot.parsed.spec
+    for version in spec.rollback.previous_versions if spec is not None else ():
+        assert spec is not None, "it has versions"
+        made = _version(snapshot, spec, version, source=ROLLED_BACK)
+        known = find_revision(snapshot.revisions, made.target.hash) if made.target is not None else None
+        if made.target is not None and made.target.hash != current and not (known and rejected(snapshot, known)):
+            return made
+    return None
 
 
 def _if_readable(choice: Effective) -> Effective:

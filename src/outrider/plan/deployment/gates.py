@@ -4,18 +4,27 @@ A rolling update removes an old pod for each new one that is ready. By `/v1/mode
 answers nothing is ready too, and would replace all that worked (vllm-project/vllm#36960). A gate that has been opened
 stays open: pods that serve go on serving while the operator is away, and a probe that fails later takes none of them
 out of the endpoints, which for a fault that all share would leave nobody.
+
+One thing closes a gate again: the pod runs a revision that was rolled back because most of its answers were bad, and a
+pod of another revision is ready. Until the good revision has loaded everywhere, late answers are better than bad ones.
 """
+
+from collections.abc import Mapping
 
 from outrider.api.labels import ANSWERS_REQUESTS
 from outrider.api.meta import Condition, Instant, format_time
+from outrider.api.modelrevision import Rejection
 from outrider.plan.actions import SetPodCondition
+from outrider.plan.deployment import rejection
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 
 def opened(snapshot: Snapshot, now: Instant) -> list[SetPodCondition]:
-    """The gates to open, and those to be marked False because the pod was asked and did not answer well."""
+    """The gates to open, and those to be marked False: the pod did not answer well, or its revision was rolled back."""
+    shut = _shut(snapshot)
+    found = [(pod, _closed(shut[pod.revision], now)) for pod in snapshot.pods if _is_shut(pod, shut)]
     waiting = [pod for pod in snapshot.pods if pod.gate not in (None, "True") and pod.containers_ready]
-    found = [(pod, _condition(pod, now)) for pod in waiting if pod.probe is not None]
+    found += [(pod, _condition(pod, now)) for pod in waiting if pod.probe is not None and not _is_shut(pod, shut)]
     return [
         SetPodCondition(
             namespace=snapshot.namespace, name=pod.name, uid=pod.uid, condition=condition, why=condition.message
@@ -23,6 +32,26 @@ def opened(snapshot: Snapshot, now: Instant) -> list[SetPodCondition]:
         for pod, condition in found
         if condition.status != pod.gate
     ]
+
+
+def _shut(snapshot: Snapshot) -> dict[str, Rejection]:
+    """The revisions whose pods are to take no requests, and why; none as long as nobody else would take them."""
+    severe = {
+        one.spec.hash: one.status.rejection
+        for one in snapshot.revisions
+        if one.status.rejection is not None and one.status.rejection.severe and rejection.stands(one)
+    }
+    others = any(pod.ready and pod.revision not in severe for pod in snapshot.pods)
+    return severe if others else {}
+
+
+def _is_shut(pod: PodView, shut: Mapping[str, Rejection]) -> bool:
+    return pod.gate is not None and pod.revision in shut and not pod.terminating and not pod.finished
+
+
+def _closed(why: Rejection, now: Instant) -> Condition:
+    message = f"Its revision was rolled back: {why.message}"
+    return Condition(ANSWERS_REQUESTS, "False", "RolledBack", message, last_transition_time=format_time(now))
 
 
 def _condition(pod: PodView, now: Instant) -> Condition:

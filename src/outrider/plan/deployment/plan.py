@@ -7,14 +7,14 @@ import msgspec
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeploymentStatus
 from outrider.api.meta import Condition, Instant, find_condition, merge_conditions, parse_time
-from outrider.api.modelrevision import ModelRevision
+from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec
 from outrider.api.names import service_name
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
 from outrider.plan.deployment import capacity, engine, gates, optional
 from outrider.plan.deployment.changes import events
 from outrider.plan.deployment.conditions import ready
-from outrider.plan.deployment.effective import Effective, Hold, current_revision, decide
+from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
 from outrider.plan.deployment.facts import Facts, Wish
 from outrider.plan.deployment.objects import Objects, manifests, objects
 from outrider.plan.deployment.revision import revision_body
@@ -267,16 +267,22 @@ def _because(facts: Facts, status: LLMDeploymentStatus, applies: tuple[Apply, ..
     if effective.hold is not None:
         parts.append(f"{effective.hold.reason}: {effective.hold.message}")
     if effective.target is not None:
-        who = {
-            "Pinned": "The pin",
-            "PreviousStable": f"The spec ({status.alias.name if status.alias else 'alias'})",
-        }.get(effective.source, "The spec")
-        parts.append(f"{who} asks for {effective.target.version}, revision {effective.target.hash}.")
+        parts.append(_asked(effective, effective.target, status))
     parts += [apply.why for apply in applies]
     condition = find_condition(status.conditions, "Ready")
     if condition is not None and effective.hold is None:
         parts.append(f"Ready is {condition.status} ({condition.reason}): {condition.message}")
     return tuple(parts)
+
+
+def _asked(effective: Effective, target: ModelRevisionSpec, status: LLMDeploymentStatus) -> str:
+    what = f"{target.version}, revision {target.hash}"
+    if effective.source == ROLLED_BACK:
+        asked = effective.desired.version if effective.desired is not None else "a version"
+        return f"The spec asks for {asked}, which was rolled back: {what} takes its place."
+    alias = status.alias.name if status.alias else "alias"
+    who = {"Pinned": "The pin", "PreviousStable": f"The spec ({alias})"}.get(effective.source, "The spec")
+    return f"{who} asks for {what}."
 
 
 def _requeue_at(facts: Facts, judgement: Judgement) -> Instant | None:

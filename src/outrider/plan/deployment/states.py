@@ -6,6 +6,7 @@ import msgspec
 
 from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus
+from outrider.plan.deployment import rejection
 from outrider.plan.deployment.effective import PINNED, has_served
 from outrider.plan.deployment.snapshot import Snapshot
 
@@ -76,8 +77,11 @@ def _with_state(snapshot: Snapshot, revision: ModelRevision, status: ModelRevisi
         why = f": {pin.spec.reason}" if pin.spec.reason else ""
         message = f"Rejected by the pin{who}{why}. Deleting the pin lifts this."
         return msgspec.structs.replace(status, state="Quarantined", reason=PINNED, message=message)
-    if status.state == "Quarantined" and status.reason != PINNED:
-        return status
+    status = msgspec.structs.replace(status, rejection=rejection.kept(revision))
+    if status.rejection is not None and not status.rejection.lifted:
+        return msgspec.structs.replace(
+            status, state="Quarantined", reason=status.rejection.reason, message=status.rejection.message
+        )
     if status.verified_time is not None:
         return msgspec.structs.replace(
             status, state="Verified", reason="Baked", message="Served for the whole bake time."

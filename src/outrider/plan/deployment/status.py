@@ -8,7 +8,7 @@ from outrider.api.meta import Condition, find_condition, merge_conditions
 from outrider.api.modelrevision import ModelRevisionStatus
 from outrider.plan.deployment import gateway
 from outrider.plan.deployment.conditions import all_conditions
-from outrider.plan.deployment.effective import previous_stable
+from outrider.plan.deployment.effective import ROLLED_BACK, previous_stable
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.render import selector_text
 from outrider.plan.deployment.states import stable
@@ -67,12 +67,7 @@ def phase(facts: Facts, conditions: tuple[Condition, ...]) -> Phase:
     if rollout.wanted == 0:
         return "Suspended"
     if ready is not None and ready.status == "True":
-        desired = facts.effective.desired
-        return (
-            "RolledBack"
-            if facts.snapshot.pin is not None and desired is not None and desired.hash != rollout.revision
-            else "Ready"
-        )
+        return "RolledBack" if _elsewhere(facts) else "Ready"
     if rollout.broken:
         return "Degraded" if serves else "Failed"
     if facts.capacity.available is False and not serves:
@@ -87,6 +82,13 @@ def phase(facts: Facts, conditions: tuple[Condition, ...]) -> Phase:
     if facts.going_back:
         return "RollingBack"
     return "Progressing" if rollout.updated or serves else "Pending"
+
+
+def _elsewhere(facts: Facts) -> bool:
+    """Whether a pin or a rollback holds the service on another revision than the spec asks for."""
+    desired, effective = facts.effective.desired, facts.effective
+    held = facts.snapshot.pin is not None or effective.source == ROLLED_BACK
+    return held and desired is not None and desired.hash != facts.rollout.revision
 
 
 def latency(facts: Facts) -> str:
