@@ -9,7 +9,7 @@ from itertools import pairwise
 import msgspec
 
 from outrider.signals.histogram import Histogram, add
-from outrider.signals.vllm_metrics import ServerSample
+from outrider.signals.vllm_metrics import ServerSample, restarted
 
 
 class Measurements(msgspec.Struct, frozen=True):
@@ -117,7 +117,7 @@ def _increase(samples: Sequence[ServerSample], field: Callable[[ServerSample], f
         then, now = field(before), field(after)
         if then is None or now is None:
             continue
-        grown = now if now < then or _restarted(before, after) else now - then
+        grown = now if now < then or restarted(before, after) else now - then
         total = grown if total is None else total + grown
     return total
 
@@ -127,10 +127,5 @@ def _observed(samples: Sequence[ServerSample], field: Callable[[ServerSample], H
     for before, after in pairwise(samples):
         then, now = field(before), field(after)
         if then is not None and now is not None:
-            steps.append(now if _restarted(before, after) else now.since(then))
+            steps.append(now if restarted(before, after) else now.since(then))
     return add(steps)
-
-
-def _restarted(before: ServerSample, after: ServerSample) -> bool:
-    """Whether another process answers: its counters may have grown beyond the old ones already."""
-    return before.process_start != after.process_start

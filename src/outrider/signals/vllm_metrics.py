@@ -58,6 +58,11 @@ class ServerSample(msgspec.Struct, frozen=True):
     """0..1; of several engines in one server, the fullest."""
 
 
+def restarted(before: ServerSample, after: ServerSample) -> bool:
+    """Whether another process answers: its counters may have grown beyond the old ones already."""
+    return None not in (before.process_start, after.process_start) and before.process_start != after.process_start
+
+
 def read_server(text: str, at: float) -> ServerSample:
     """Read a `/metrics` page. Raises `PrometheusTextError`."""
     families = parse(text, FAMILIES)
