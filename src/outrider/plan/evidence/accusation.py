@@ -1,0 +1,135 @@
+"""What the counts say against the candidate, and what speaks for blaming something else."""
+
+import math
+
+from outrider.plan.evidence import attribution, guards, verdict, wording
+from outrider.plan.evidence.advance import in_trouble, limit_of
+from outrider.plan.evidence.eprocess import log_sum
+from outrider.plan.evidence.outcomes import INDICATORS, SLOW, Indicator
+from outrider.plan.evidence.settings import Settings
+from outrider.plan.evidence.situation import Situation
+from outrider.plan.evidence.state import Account, Evidence, State
+from outrider.plan.evidence.verdict import Verdict
+
+BESIDE = 0.75
+"""The part of an indicator's stake that is bet on the comparison; the rest is bet on the limit."""
+SUSPICIOUS = math.log(10)
+"""The log-wealth at which a trigger is believed that fires for the candidate and not for the stable version."""
+
+_WORSE: dict[Indicator, str] = {
+    "errors": verdict.ERRORS_WORSE,
+    "rejections": verdict.REJECTIONS_WORSE,
+    "stalled": verdict.STALLED,
+    **dict.fromkeys(SLOW, verdict.LATENCY_WORSE),
+}
+Accusation = tuple[Indicator, Verdict]
+
+
+def log_wealth(state: State, settings: Settings) -> float:
+    """What all bets together have made of 1. An average of e-processes is one, so nothing needs a correction."""
+    untouched = sum(weight for indicator, weight in settings.weights.items() if indicator not in state.evidence)
+    parts = [stake + account.wealth for _, _, stake, account in _accounts(state, settings)]
+    return log_sum(*parts, math.log(untouched)) if untouched > 0 else log_sum(*parts)
+
+
+def accused(state: State, situation: Situation, settings: Settings) -> Verdict | None:
+    """A rollback, or a Hold where the version is not at fault; None where the counts accuse nobody."""
+    shared = _shared_incident(state, situation, settings)
+    if shared is not None:
+        return shared
+    found = (
+        _all_failed(state, situation) or _outweighed(state, situation, settings) or _trigger(state, situation, settings)
+    )
+    if found is None:
+        return None
+    indicator, rollback = found
+    return _excused(state, situation, indicator, rollback.message.removesuffix(".")) or rollback
+
+
+def _accounts(state: State, settings: Settings) -> list[tuple[Indicator, bool, float, Account]]:
+    """The indicator, whether it is the comparison, the logarithm of what was staked, and the account."""
+    found = []
+    for indicator, evidence in state.evidence.items():
+        weight = settings.weights.get(indicator, 0.0)
+        if weight <= 0:
+            continue
+        found.append((indicator, True, math.log(weight * BESIDE), evidence.worse))
+        found.append((indicator, False, math.log(weight * (1 - BESIDE)), evidence.above))
+    return found
+
+
+def _shared_incident(state: State, situation: Situation, settings: Settings) -> Verdict | None:
+    if state.alone:
+        return None
+    for indicator in INDICATORS:
+        evidence = state.of(indicator)
+        arms = (evidence.candidate, evidence.stable)
+        over = all(arm.bad_windows >= settings.consecutive for arm in arms)
+        if over or all(in_trouble(arm, indicator, settings) for arm in arms):
+            message = (
+                f"Both versions fare badly, so it is not the new one. {_compared(evidence, indicator, situation)}."
+            )
+            return Verdict("Hold", verdict.SHARED_INCIDENT, message)
+    return None
+
+
+def _all_failed(state: State, situation: Situation) -> Accusation | None:
+    found = guards.all_recent_failed(state, situation)
+    return None if found is None else ("errors", found)
+
+
+def _outweighed(state: State, situation: Situation, settings: Settings) -> Accusation | None:
+    """The bets have won: the candidate is worse than the stable version, or (alone) than the limit."""
+    if log_wealth(state, settings) < settings.enough:
+        return None
+    indicator, beside, _, _ = max(_accounts(state, settings), key=lambda each: each[2] + each[3].wealth)
+    evidence = state.of(indicator)
+    if evidence.candidate.total.total < settings.min_requests:
+        return None
+    if beside:
+        odds = f"In fewer than 1 of {1 / settings.alpha:.0f} releases chance alone does that"
+        return indicator, _rollback(_WORSE[indicator], f"{_compared(evidence, indicator, situation)}. {odds}.")
+    if evidence.candidate.bad_windows < settings.consecutive:
+        return None
+    return indicator, _above(evidence, indicator, situation, settings)
+
+
+def _trigger(state: State, situation: Situation, settings: Settings) -> Accusation | None:
+    """A limit that people wrote is exceeded by the candidate alone, and the comparison is suspicious of it, too."""
+    for indicator in settings.limits:
+        evidence = state.of(indicator)
+        fired = evidence.candidate.bad_windows >= settings.consecutive and evidence.stable.bad_windows == 0
+        if not state.alone and fired and evidence.worse.wealth >= SUSPICIOUS:
+            return indicator, _above(evidence, indicator, situation, settings)
+    return None
+
+
+def _above(evidence: Evidence, indicator: Indicator, situation: Situation, settings: Settings) -> Verdict:
+    limit = limit_of(evidence, indicator, settings)
+    assert limit is not None, "without a limit nothing is above it"
+    written = limit == settings.limits.get(indicator)
+    allowed = "that the trigger allows" if written else f"that {situation.stable or 'the version before'} may have had"
+    windows = f"in {evidence.candidate.bad_windows} windows of {wording.seconds(settings.window)} in a row"
+    message = (
+        f"{_compared(evidence, indicator, situation)}: more than the {wording.percent(limit)} {allowed}, {windows}."
+    )
+    return _rollback(verdict.TRIGGER_FIRED if written else _WORSE[indicator], message)
+
+
+def _excused(state: State, situation: Situation, indicator: Indicator, what: str) -> Verdict | None:
+    faulty = attribution.faulty(situation, state, indicator)
+    if faulty:
+        return guards.node_fault(f"{what}, all on faulty hardware", faulty)
+    uid = attribution.one_pod(state.of(indicator))
+    if uid is None:
+        return None
+    name = next((pod.name for pod in situation.pods if pod.uid == uid), f"the pod {uid}")
+    return guards.one_pod_only(f"{what}, nearly all by {name}", name)
+
+
+def _compared(evidence: Evidence, indicator: Indicator, situation: Situation) -> str:
+    return wording.comparison(evidence, indicator, situation)
+
+
+def _rollback(reason: str, message: str) -> Verdict:
+    return Verdict("RollBack", reason, message)

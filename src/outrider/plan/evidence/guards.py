@@ -1,0 +1,80 @@
+"""What needs no statistics: pods that crash, vanish or never come, and a version that answers nothing at all."""
+
+from outrider.plan.evidence import verdict, wording
+from outrider.plan.evidence.advance import FAILING, NEWEST
+from outrider.plan.evidence.situation import PodFacts, Situation
+from outrider.plan.evidence.state import State
+from outrider.plan.evidence.verdict import Verdict
+
+CRASHES = 2
+"""Restarts within a minute that make a crash loop."""
+
+
+def crash_looping(situation: Situation) -> Verdict | None:
+    pods = situation.pods
+    crashing = [pod for pod in pods if pod.restarts >= CRASHES]
+    if not crashing:
+        return None
+    names = ", ".join(pod.name for pod in crashing)
+    what = f"{situation.candidate}: {names} restarted {max(pod.restarts for pod in crashing)} times within a minute"
+    if all(pod.fault for pod in crashing):
+        return node_fault(what, tuple(crashing))
+    others = [pod for pod in pods if pod not in crashing]
+    if len(crashing) == 1 and others and all(pod.ready and not pod.restarts for pod in others):
+        return one_pod_only(f"{what}, and the other {len(others)} run", crashing[0].name)
+    return Verdict("RollBack", verdict.CRASH_LOOPING, f"{what}.")
+
+
+def no_endpoints_left(situation: Situation) -> Verdict | None:
+    """Pods that were made anew have not been ready yet: that somebody deleted one is not the version's fault."""
+    had = [pod for pod in situation.pods if pod.ever_ready]
+    if not had or any(pod.ready for pod in situation.pods):
+        return None
+    what = f"{situation.candidate}: none of {len(had)} pods that were ready is ready any more"
+    if all(pod.fault for pod in had):
+        return node_fault(what, tuple(had))
+    if situation.stable and situation.stable_ready == 0 and not situation.complete:
+        return Verdict(
+            "Hold", verdict.SHARED_INCIDENT, f"{what}, and no pod of {situation.stable} is: it is not the version."
+        )
+    return Verdict("RollBack", verdict.NO_ENDPOINTS_LEFT, f"{what}.")
+
+
+def progress_deadline(situation: Situation) -> Verdict | None:
+    if not situation.deadline_exceeded or situation.complete:
+        return None
+    late = [pod for pod in situation.pods if not pod.ready]
+    started = [pod for pod in late if pod.placed and not pod.fault]
+    if started:
+        names = ", ".join(pod.name for pod in started)
+        message = f"{situation.candidate}: {names} did not become ready within the progress deadline."
+        return Verdict("RollBack", verdict.PROGRESS_DEADLINE_EXCEEDED, message)
+    faults = tuple(pod for pod in late if pod.fault)
+    what = f"{situation.candidate} makes no progress"
+    if faults:
+        return node_fault(what, faults)
+    message = f"{what}: its pods have no node. That is not the version's fault, and going back would not find one."
+    return Verdict("Hold", verdict.PROGRESS_DEADLINE_EXCEEDED, message)
+
+
+def all_recent_failed(state: State, situation: Situation) -> Verdict | None:
+    """Of the last ten answers at least eight were bad, in more than one tick, while the stable version's are good."""
+    newest, stable = state.newest, wording.shown(state.of("errors").stable)
+    if newest.total < NEWEST - 0.5 or newest.bad < FAILING * NEWEST - 0.01 or state.failing_ticks < 2:
+        return None
+    if stable.share is None or stable.share > 1 - FAILING:
+        return None
+    message = (
+        f"{situation.candidate}: {newest.bad:.0f} of the last {newest.total:.0f} requests failed, "
+        f"{situation.stable}: {wording.of(stable)}."
+    )
+    return Verdict("RollBack", verdict.ALL_RECENT_FAILED, message)
+
+
+def node_fault(what: str, pods: tuple[PodFacts, ...]) -> Verdict:
+    faults = "; ".join(sorted({pod.fault for pod in pods}))
+    return Verdict("Hold", verdict.NODE_FAULT, f"{what}. It is not the version: {faults}.")
+
+
+def one_pod_only(what: str, name: str) -> Verdict:
+    return Verdict("Hold", verdict.ONE_POD_ONLY, f"{what}. It is not the version, it is {name}.")

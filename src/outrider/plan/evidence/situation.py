@@ -1,0 +1,37 @@
+"""The facts beside the counts."""
+
+import msgspec
+
+
+class PodFacts(msgspec.Struct, frozen=True):
+    """One pod of the candidate that is there and not on its way out."""
+
+    uid: str
+    name: str
+    placed: bool = True
+    """It has a node."""
+    ever_ready: bool = False
+    ready: bool = False
+    restarts: int = 0
+    """Within the last 60 seconds."""
+    fault: str = ""
+    """What is wrong with its node or GPU (`node-7 is NotReady`, `GPU 0 of node-7: Xid 79`); empty where nothing is."""
+
+
+class Situation(msgspec.Struct, frozen=True):
+    candidate: str
+    """The version that is released, as people call it."""
+    stable: str = ""
+    """The version before it; empty where there is none."""
+    pods: tuple[PodFacts, ...] = ()
+    """The candidate's."""
+    stable_ready: int | None = None
+    """Pods of the stable version that take requests now; None where that is not known."""
+    data_age: float | None = None
+    """Seconds since the candidate was last counted; None where it never was."""
+    baked: float = 0.0
+    """Seconds for which the candidate has served."""
+    complete: bool = False
+    """All pods that are to run the candidate now do, and are ready (of a canary: those of its step)."""
+    deadline_exceeded: bool = False
+    """The rollout has made no progress for as long as it may take."""

@@ -1,0 +1,244 @@
+"""One row for each reason a verdict can have, and for what must not lead to it."""
+
+import msgspec
+import pytest
+from release_evidence import SETTINGS, after, judged, old, pod, pods, situation
+
+from outrider.plan.evidence import PodCounts, State, forgive
+
+FINE = (pods((0, 15)), old((0, 50)))
+IDLE = (pods((0, 0)), old((0, 0)))
+LONE: tuple[PodCounts, PodCounts] = (pods((0, 15)), {})
+
+
+def _good(ticks: int = 130) -> State:
+    return after([FINE] * ticks)
+
+
+def _failing(bad: int, ticks: int) -> State:
+    return after([FINE] * 2 + [(pods((bad, 15)), old((0, 50)))] * ticks)
+
+
+CASES = {
+    "no pod is ready yet": (
+        State(),
+        situation(pod(ever_ready=False, ready=False), data_age=None),
+        "Watching AwaitingPods",
+    ),
+    "the first answer is awaited for three ticks": (
+        State(),
+        situation(data_age=None, baked=5),
+        "Watching AwaitingRequests",
+    ),
+    "nothing was ever counted": (State(), situation(data_age=None), "Hold StaleData"),
+    "the data is 40 s old": (_good(), situation(data_age=40.0), "Hold StaleData"),
+    "data of unknown age, after errors": (_failing(5, 20), situation(data_age=None), "Hold StaleData"),
+    "no traffic, and so no errors": (after([IDLE] * 50), situation(), "Watching AwaitingRequests"),
+    "few requests so far": (after([FINE]), situation(), "Watching AwaitingRequests"),
+    "few requests after the bake time": (
+        after([FINE] + [(pods((0, 0.01)), old((0, 50)))] * 200),
+        situation(baked=700.0, complete=True),
+        "Hold AwaitingRequests",
+    ),
+    "all is well so far": (_good(20), situation(), "Watching AwaitingTime"),
+    "all is well, and the bake time is over, but one pod is missing": (
+        _good(),
+        situation(baked=700.0),
+        "Watching AwaitingTime",
+    ),
+    "all is well, and the bake time is over": (_good(), situation(baked=700.0, complete=True), "Good NotWorse"),
+    "no version before it, and all is well": (
+        after([LONE] * 130),
+        situation(stable="", stable_ready=None, baked=700.0, complete=True),
+        "Good NotWorse",
+    ),
+    "no slower, but nobody can tell yet whether it fails more": (
+        after([(pods((0, 1)), old((0, 1)))] * 60),
+        situation(baked=700.0, complete=True),
+        "Watching AwaitingRequests",
+    ),
+    "after twice the bake time nobody can tell whether it fails more": (
+        after([(pods((0, 1)), old((0, 1)))] * 20 + [(pods((1, 1)), old((0, 1)))] + [(pods((0, 1)), old((0, 1)))] * 9),
+        situation(baked=1300.0, complete=True),
+        "Hold Inconclusive",
+    ),
+    "one of five requests fails": (_failing(3, 12), situation(), "RollBack ErrorsWorse"),
+    "one burst of errors decides nothing": (_failing(5, 1), situation(), "Watching AwaitingTime"),
+    "every request fails": (_failing(15, 2), situation(), "RollBack AllRecentFailed"),
+    "every request fails in one tick only": (_failing(15, 1), situation(), "Watching AwaitingTime"),
+    "every request fails with both versions": (
+        after([FINE] * 2 + [(pods((15, 15)), old((50, 50)))] * 4),
+        situation(),
+        "Hold SharedIncident",
+    ),
+    "a third fails with both versions, and the limit is exceeded by both": (
+        after([(pods((5, 15)), old((15, 50)))] * 30),
+        situation(),
+        "Hold SharedIncident",
+    ),
+    "half of the answers are slow": (
+        after([(pods((8, 15), indicator="endToEnd"), old((2, 50), indicator="endToEnd"))] * 12),
+        situation(),
+        "RollBack LatencyWorse",
+    ),
+    "first tokens are slow": (
+        after([(pods((8, 15), indicator="firstToken"), old((2, 50), indicator="firstToken"))] * 12),
+        situation(),
+        "RollBack LatencyWorse",
+    ),
+    "requests run and no token comes": (
+        after([(pods((4, 4), indicator="stalled"), old((0, 4), indicator="stalled"))] * 12),
+        situation(),
+        "RollBack Stalled",
+    ),
+    "the candidate rejects what the other accepts": (
+        after([(pods((8, 15), indicator="rejections"), old((1, 50), indicator="rejections"))] * 20),
+        situation(),
+        "RollBack RejectionsWorse",
+    ),
+    "both reject the same": (
+        after([(pods((5, 15), indicator="rejections"), old((16, 50), indicator="rejections"))] * 20),
+        situation(),
+        "Watching AwaitingRequests",
+    ),
+    "the errors are one pod's, and the others are fine": (
+        after([(pods((0, 15), (6, 15), (0, 15)), old((0, 50)))] * 12),
+        situation(pod(), pod(1), pod(2)),
+        "Hold OnePodOnly",
+    ),
+    "the errors are one pod's, and the other one had no request yet": (
+        after([(pods((6, 15), (0, 0)), old((0, 50)))] * 12),
+        situation(pod(), pod(1)),
+        "RollBack ErrorsWorse",
+    ),
+    "two of three pods fail": (
+        after([(pods((0, 15), (6, 15), (6, 15)), old((0, 50)))] * 12),
+        situation(pod(), pod(1), pod(2)),
+        "RollBack ErrorsWorse",
+    ),
+    "the errors come from a pod on a faulty GPU": (
+        _failing(6, 12),
+        situation(pod(fault="GPU 0 of node-7: Xid 79")),
+        "Hold NodeFault",
+    ),
+    "a pod is on a faulty node, and the errors are another one's too": (
+        after([(pods((6, 15), (6, 15)), old((0, 50)))] * 12),
+        situation(pod(), pod(1, fault="node-7 is NotReady")),
+        "RollBack ErrorsWorse",
+    ),
+    "alone, and above the limit for two windows": (
+        after([FINE] * 20 + [LONE] * 10 + [(pods((2, 15)), {})] * 40),
+        situation(),
+        "RollBack TriggerFired",
+    ),
+    "alone, and above the limit for less than one window": (
+        after([FINE] * 20 + [LONE] * 11 + [(pods((2, 15)), {})] * 10),
+        situation(),
+        "Watching AwaitingTime",
+    ),
+    "alone, above the limit that people wrote, and so was the version before it": (
+        after([(pods((1, 15)), old((3, 50)))] * 5 + [(pods((1, 15)), {})] * 50),
+        situation(),
+        "Watching AwaitingTime",
+    ),
+    "it crashes again and again": (_good(5), situation(pod(restarts=2, ready=False)), "RollBack CrashLooping"),
+    "it crashes again and again, and there is no data": (
+        State(),
+        situation(pod(restarts=3, ready=False), data_age=None),
+        "RollBack CrashLooping",
+    ),
+    "one of three pods crashes, and the others run": (
+        _good(5),
+        situation(pod(), pod(1, restarts=4, ready=False), pod(2)),
+        "Hold OnePodOnly",
+    ),
+    "it crashes on a faulty node": (
+        _good(5),
+        situation(pod(restarts=4, ready=False, fault="node-7 is NotReady")),
+        "Hold NodeFault",
+    ),
+    "it restarted once": (_good(20), situation(pod(restarts=1)), "Watching AwaitingTime"),
+    "no pod that was ready still is": (
+        _good(5),
+        situation(pod(ready=False), pod(1, ready=False)),
+        "RollBack NoEndpointsLeft",
+    ),
+    "no pod of either version is ready": (
+        _good(5),
+        situation(pod(ready=False), stable_ready=0),
+        "Hold SharedIncident",
+    ),
+    "no pod is ready, as their node is not": (
+        _good(5),
+        situation(pod(ready=False, fault="node-7 is NotReady")),
+        "Hold NodeFault",
+    ),
+    "the only pod was made anew": (
+        _good(20),
+        situation(pod(1, ready=False, ever_ready=False)),
+        "Watching AwaitingTime",
+    ),
+    "it did not become ready in time": (
+        State(),
+        situation(pod(ready=False, ever_ready=False), data_age=None, deadline_exceeded=True),
+        "RollBack ProgressDeadlineExceeded",
+    ),
+    "it found no node in time": (
+        State(),
+        situation(pod(ready=False, ever_ready=False, placed=False), data_age=None, deadline_exceeded=True),
+        "Hold ProgressDeadlineExceeded",
+    ),
+    "it did not become ready in time, on a faulty node": (
+        State(),
+        situation(
+            pod(ready=False, ever_ready=False, fault="node-7 is NotReady"), data_age=None, deadline_exceeded=True
+        ),
+        "Hold NodeFault",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_verdicts(case) -> None:
+    state, facts, expected = CASES[case]
+    found = judged(state, facts)
+    assert f"{found.kind} {found.reason}" == expected, found.message
+    assert found.message.endswith(".")
+    assert ".." not in found.message
+    assert "v1.3.0" in found.message
+
+
+MESSAGES = {
+    "errors": (
+        _failing(3, 12),
+        situation(),
+        "v1.3.0: 36 of 210 requests failed, v1.2.0: 0 of 700. In fewer than 1 of 200 releases chance alone does that.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_messages_have_the_numbers(case) -> None:
+    state, facts, expected = MESSAGES[case]
+    assert judged(state, facts).message == expected
+
+
+def test_the_numbers_are_there_for_machines_too() -> None:
+    evidence = judged(_failing(3, 12), situation()).evidence
+    assert evidence["errors.candidate.bad"] == 36
+    assert evidence["errors.stable.total"] == 700
+    assert evidence["wealth"] >= 1 / SETTINGS.alpha
+    assert evidence["always_valid_p"] <= SETTINGS.alpha
+
+
+def test_data_that_stopped_coming_is_old_whatever_the_last_age_was() -> None:
+    state = _good()
+    assert judged(state, situation(), later=60).reason == "StaleData"
+
+
+def test_a_pod_that_was_to_blame_is_forgiven_once_it_is_replaced() -> None:
+    state = forgive(_failing(6, 12), ["new-0"])
+    state = after([(pods((0, 15)), old((0, 50)))] * 30, state=state)
+    found = judged(state, situation(pod(1)))
+    assert found.reason == "AwaitingTime"
+    assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
