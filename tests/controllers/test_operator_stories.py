@@ -149,7 +149,7 @@ def test_a_version_that_answers_with_errors_is_never_ready_and_takes_no_traffic(
             await world.version("v1.1.0")
             await until(lambda: world.condition("Ready").reason == "SyntheticCheckFailed")
             assert "it answered 500" in world.condition("SyntheticHealthy").message
-            await world.until_quiet()
+            await world.until_quiet(30)
             assert world.deployment().status.serving_version == "v1.0.0"
             assert len(world.ready_addresses()) == 2, "the old pods serve on"
             await world.until_ready("v1.1.0")

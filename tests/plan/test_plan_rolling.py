@@ -27,6 +27,10 @@ SURGES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, int | str]] = {
     "the Deployment has not yet seen the new number": (
         {"replicas": 1}, {"generation": 4, "spec_replicas": 1, "max_surge": 3}, 3,
     ),
+    "and its count of pods is from before that number": (
+        {"replicas": 2},
+        {"generation": 4, "spec_replicas": 2, "max_surge": 1, "replicas": 5, "updated_replicas": 5}, 1,
+    ),
     "it has": ({"replicas": 1}, {"generation": 4, "observed_generation": 4, "spec_replicas": 1, "max_surge": 3}, 1),
     "a release has just been applied": ({"replicas": 3}, {"generation": 4, "updated_replicas": 4}, 1),
     "the surge is a share": (

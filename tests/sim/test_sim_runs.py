@@ -10,7 +10,19 @@ import pytest
 from outrider.sim.crashes import NAME, SPEC, crash_everywhere, life
 from outrider.sim.draw import draw
 from outrider.sim.edits import edits
-from outrider.sim.incidents import AnyIncident, ApiTrouble, Apply, Crash, Edit, Pin, Remove, Scenario, Stop
+from outrider.sim.incidents import (
+    AnyIncident,
+    ApiTrouble,
+    Apply,
+    Crash,
+    Edit,
+    Meddle,
+    Pin,
+    Remove,
+    Scenario,
+    Stop,
+    WatchTrouble,
+)
 from outrider.sim.run import decode_scenario, run
 from outrider.sim.shrink import _shrink, shrink
 from outrider.sim.sweep import sweep
@@ -145,6 +157,18 @@ FOUND: dict[str, Scenario] = {
             Edit(at=58.7, deployment=NAME, spec={"model": {"name": "chat"}}),
             Pin(at=67.7, deployment=NAME, version="v1.1.0"),
             Edit(at=119.5, deployment=NAME, spec={"replicas": 1}),
+        ),
+    ),
+    "taking away what somebody had scaled up, for a new version, it made a pod too many": Scenario(
+        seed=50012,
+        nodes=3,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=16.6, deployment=NAME, spec={**SPEC, "replicas": 2, "resources": TWO_GPUS}),
+            WatchTrouble(at=18.6, seconds=1, how="silent", plural="pods"),
+            ApiTrouble(at=70.5, seconds=178.2, how="throttled", share=1.0),
+            Meddle(at=119.3, deployment=NAME, how="scales the workload up"),
+            Edit(at=203.6, deployment=NAME, spec={"model": {"version": "v2.0.0"}}),
         ),
     ),
     "a service that is deleted and made anew at once": Scenario(

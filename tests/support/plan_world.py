@@ -20,7 +20,8 @@ from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, Pod
 from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
 from outrider.plan.deployment import Snapshot, plan
 from outrider.plan.deployment.observed import ClusterKinds
-from outrider.plan.deployment.snapshot import PlanConfig, ProbeView
+from outrider.plan.deployment.snapshot import PlanConfig, ProbeView, Watch
+from outrider.plan.evidence import State
 
 GUIDE = Path(__file__).parents[1] / "golden" / "guide"
 START = 1_700_000_000.0
@@ -83,6 +84,8 @@ class PlanWorld:
         self.gateway: dict[str, Any] | None = None
         """The Gateway, where the test has one."""
         self.gateway_looked_for = False
+        self.counted: State | None = None
+        """What was counted of the release under way."""
         self.events: list[Emit] = []
         self.writes = 0
         self._numbers = 0
@@ -167,9 +170,17 @@ class PlanWorld:
             gpu_pods=[*pods, *foreign],
             nodes=[msgspec.convert(node, Node) for node in self.nodes],
             probes=self._probes() if self.probing else {},
+            watch=self._watch(),
             probing_since=START - 3600 if self.probing else None,
         )
         return build_snapshot(observed, self.config)
+
+    def _watch(self) -> Watch | None:
+        release = self.status.release
+        if self.counted is None or release is None:
+            return None
+        state = msgspec.structs.replace(self.counted, last_tick_at=self.now)
+        return Watch(revision=release.revision, state=state, data_age=0.0)
 
     def _probes(self) -> dict[str, ProbeView]:
         found = {}

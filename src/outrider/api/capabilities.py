@@ -33,13 +33,6 @@ NOT_ACTED_ON: dict[str, str] = {
     # backup
     "spec.backup": "no backups are made yet",
     # releases
-    "spec.rollback.autoRollback.enabled": "rollback is manual in this version: `outrider rollback NAME`",
-    "spec.rollback.autoRollback.triggers": "rollback is manual in this version: `outrider rollback NAME`",
-    "spec.rollback.autoRollback.window": "rollback is manual in this version: `outrider rollback NAME`",
-    "spec.rollback.autoRollback.minRequests": "rollback is manual in this version: `outrider rollback NAME`",
-    "spec.rollback.autoRollback.consecutive": "rollback is manual in this version: `outrider rollback NAME`",
-    "spec.rollback.autoRollback.cooldown": "rollback is manual in this version: `outrider rollback NAME`",
-    "spec.rollback.autoRollback.mode": "rollback is manual in this version: `outrider rollback NAME`",
     "spec.deployment.canary": "releases are rolling updates in this version",
     "spec.deployment.blueGreen": "releases are rolling updates in this version",
     "spec.deployment.approval": "versions need no approval in this version",

@@ -14,6 +14,9 @@ Phase = Literal[
     "Pending", "Progressing", "Ready", "Degraded", "RollingBack", "RolledBack", "Failed", "Unknown", "Suspended"
 ]
 
+ReleasePhase = Literal["Watching", "Ended", "RolledBack"]
+"""Watching: it may still be rolled back by itself. Ended: it has proven itself, or something else was asked for."""
+
 UNKNOWN = "<unknown>"
 """What a printed column says when nobody knows. Columns are never empty: an empty cell shifts `awk`'s fields."""
 NONE = "<none>"
@@ -43,6 +46,43 @@ class RollbackStatus(msgspec.Struct, frozen=True, rename="camel"):
     """Version that `outrider rollback` without `--to` goes to."""
     target_revision: str = ""
     message: str = ""
+
+
+class IndicatorStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """What was counted of one indicator since the release began: requests that ended, and how many of them badly."""
+
+    name: str = ""
+    """errors, rejections, firstToken, interToken, endToEnd or stalled."""
+    slower_than: float | None = None
+    """Seconds above which an answer counts as bad; only for latencies."""
+    candidate_bad: float = 0.0
+    candidate_total: float = 0.0
+    stable_bad: float = 0.0
+    stable_total: float = 0.0
+
+
+class ReleaseStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """The last release that was compared with the revision before it, and how it fares."""
+
+    revision: str = ""
+    version: str = NONE
+    """The one that is released: the candidate."""
+    stable_revision: str = ""
+    stable_version: str = NONE
+    """The one that it is compared with, and that takes its place if it is worse."""
+    started_time: str = ""
+    phase: ReleasePhase = "Watching"
+    verdict: str = "Watching"
+    """Watching, RollBack, Hold or Good: what the evidence says, whether or not it is acted upon."""
+    reason: str = ""
+    message: str = ""
+    updated_time: str = ""
+    """When verdict, message and evidence were written: not more often than is of use."""
+    indicators: tuple[IndicatorStatus, ...] = ()
+    p_value: float = 1.0
+    """The chance that a version that is no worse would ever look as bad as this one has. A rollback needs 0.005."""
+    evidence: str = ""
+    """All that was concluded, as JSON, so that another process can go on from there. Not for people; no interface."""
 
 
 class LLMDeploymentStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -81,6 +121,8 @@ class LLMDeploymentStatus(msgspec.Struct, frozen=True, rename="camel"):
     pinned: bool = False
     alias: AliasResolution | None = None
     rollback: RollbackStatus = RollbackStatus()
+    release: ReleaseStatus | None = None
+    """None while nothing was released over another version."""
     history: tuple[HistoryEntry, ...] = ()
     ignored_fields: tuple[str, ...] = ()
     """Paths in the spec that this version neither honours nor passes through to the pod."""

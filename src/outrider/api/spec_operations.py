@@ -176,14 +176,17 @@ class WrittenTriggers(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AutoRollback(msgspec.Struct, frozen=True, rename="camel"):
-    """When a version is taken back by itself. The condition SpecHonoured says whether this version acts on it."""
+    """When a version is taken back by itself: when it is worse than the one before it, for which chance is no
+    explanation; or, where none is there to compare it with, when a trigger says that it is bad.
+    """
 
     enabled: bool = False
-    """Whether the triggers are to be watched. Default: false."""
+    """Whether a bad release is taken back by itself. Default: false; then it is only said that it is bad."""
     triggers: Annotated[tuple[WrittenTriggers, ...], Meta(max_length=50)] = ()
     """Any of them asks for a rollback: `errorRate: ">1%"`, `latencyP95: ">1000ms"`, `throughput: "<10 tokens/sec"`."""
     window: DurationField = Duration.of_seconds(60)
-    """The time over which the indicators are taken. Default: 60s."""
+    """The time over which the indicators are taken, and for which each new replica serves beside the old ones before
+    the release goes on. Default: 60s."""
     min_requests: NotNegative = 20
     """Fewer requests than this in a window say nothing. Default: 20."""
     consecutive: Count = 2

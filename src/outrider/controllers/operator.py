@@ -12,6 +12,7 @@ from outrider.controllers.config import GatewayConfig, OperatorConfig
 from outrider.controllers.deployment.caches import Caches
 from outrider.controllers.deployment.controller import DeploymentController
 from outrider.controllers.deployment.sensors import Sensors
+from outrider.controllers.deployment.watcher import Watcher
 from outrider.controllers.monitoring.controller import MonitoringController
 from outrider.kube.api import Api
 from outrider.kube.clock import Clock
@@ -70,6 +71,7 @@ class Operator:
             config,
             self.caches,
             Sensors(self._prober, self._scraper, probe_interval=config.probe_interval),
+            Watcher(clock, self._prober, self._scraper),
             recorder=self._recorder,
             metrics=self.metrics,
         )

@@ -22,6 +22,7 @@ from outrider.controllers.deployment.gather import (
 )
 from outrider.controllers.deployment.observe import gpus_of
 from outrider.controllers.deployment.sensors import Sensors
+from outrider.controllers.deployment.watcher import Watcher
 from outrider.kube.api import Api, Invalid
 from outrider.kube.clock import Clock
 from outrider.kube.controller import Controller, Result
@@ -57,6 +58,7 @@ class DeploymentController:
         config: OperatorConfig,
         caches: Caches,
         sensors: Sensors,
+        watcher: Watcher,
         *,
         recorder: EventRecorder | None = None,
         metrics: RuntimeMetrics | None = None,
@@ -67,6 +69,7 @@ class DeploymentController:
         self._plan_config = config.for_plans()
         self._caches = caches
         self._sensors = sensors
+        self._watcher = watcher
         self._recorder = recorder
         self._probing_since: Instant | None = None
         self.controller = Controller(
@@ -146,6 +149,7 @@ class DeploymentController:
         deployment = self._caches.deployments.get(key)
         if deployment is None or deployment.metadata.deletion_timestamp is not None:
             self._sensors.forget(key)
+            self._watcher.forget(key)
             return None
         now = self._clock.now()
         if self._probing_since is None:
@@ -196,6 +200,7 @@ class DeploymentController:
             nodes=None if caches.nodes is None else caches.nodes.list(),
             probes=self._sensors.probes(meta.key, pods, models),
             measurements=self._sensors.measure(meta.key, pods),
+            watch=self._watcher.watch(deployment, pods),
             probing_since=self._probing_since,
         )
 

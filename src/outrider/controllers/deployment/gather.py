@@ -41,7 +41,7 @@ from outrider.kube.objects import (
 )
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.plan.deployment.observed import ClusterKinds
-from outrider.plan.deployment.snapshot import Measurements, PlanConfig, ProbeView, Snapshot
+from outrider.plan.deployment.snapshot import Measurements, PlanConfig, ProbeView, Snapshot, Watch
 
 OPTIONAL_KINDS: tuple[Kind[Any], ...] = (HTTP_ROUTE, INFERENCE_POOL, SERVICE_MONITOR)
 """What a cluster may lack."""
@@ -81,6 +81,8 @@ class Observed:
     probes: Mapping[str, ProbeView] = field(default_factory=dict)
     """By the pod's uid."""
     measurements: Measurements | None = None
+    watch: Watch | None = None
+    """What was counted of the release that the status tells of."""
     probing_since: Instant | None = None
 
 
@@ -154,6 +156,7 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         kinds=observed.kinds,
         pods=tuple(observe.pod_view(pod, versions, observed.probes.get(pod.metadata.uid)) for pod in pods),
         measurements=observed.measurements,
+        watch=observed.watch,
         capacity=None
         if observed.nodes is None
         else observe.capacity_of(

@@ -129,6 +129,7 @@ def capacity_of(
             used=used.get(node.metadata.name, 0),
             schedulable=_schedulable(node, node_selector, tolerated),
             product=node.metadata.labels.get(labels.GPU_PRODUCT, ""),
+            fault="" if _node_ready(node) else "NotReady",
         )
         for node in nodes
     ]
@@ -139,13 +140,17 @@ def capacity_of(
 
 
 def _schedulable(node: Node, node_selector: Mapping[str, str], tolerated: frozenset[str]) -> bool:
-    ready = find_condition(node.status.conditions, "Ready")
     return (
         not node.spec.unschedulable
-        and (ready is None or ready.status == "True")
+        and _node_ready(node)
         and all(node.metadata.labels.get(key) == value for key, value in node_selector.items())
         and not any(_repels(taint, tolerated) for taint in node.spec.taints)
     )
+
+
+def _node_ready(node: Node) -> bool:
+    ready = find_condition(node.status.conditions, "Ready")
+    return ready is None or ready.status == "True"
 
 
 def _repels(taint: Taint, tolerated: frozenset[str]) -> bool:

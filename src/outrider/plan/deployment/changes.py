@@ -16,6 +16,7 @@ def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus
         *_condition(before, after, "SyntheticHealthy", bad_when="False"),
         *_condition(before, after, "RouteAccepted", bad_when="False"),
         *_condition(before, after, "EndpointPicker", bad_when="False", quiet={"PickerStarting"}),
+        *_condition(before, after, "ReleaseHealthy", bad_when="False"),
         *_fields(before, after),
         *_pin(before, after),
         *_rolled_back(before, after),

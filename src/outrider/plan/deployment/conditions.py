@@ -26,6 +26,7 @@ def all_conditions(facts: Facts) -> tuple[Condition, ...]:
         route_accepted(facts),
         endpoint_picker(facts),
         pinned(facts),
+        release_healthy(facts),
         rolled_back(facts),
         rollback_ready(facts),
     ]
@@ -228,6 +229,15 @@ def pinned(facts: Facts) -> Made | None:
     wanted = effective.desired.version if effective.desired is not None else "what cannot be read"
     message = f"Held on {_what(facts)}{who}{why}; the spec asks for {wanted}. `outrider unpin` resumes the spec."
     return "Pinned", "True", "VersionPin", message
+
+
+def release_healthy(facts: Facts) -> Made | None:
+    """What is concluded from comparing the new version with the one before it; None while nothing is compared."""
+    found = facts.release
+    if found is None or found.phase != "Watching":
+        return None
+    status: ConditionStatus = "False" if found.verdict == "RollBack" else "Unknown"
+    return "ReleaseHealthy", status, found.reason, found.message
 
 
 def rolled_back(facts: Facts) -> Made | None:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import Instant, find_condition
 from outrider.api.modelrevision import ModelRevisionStatus
 from outrider.plan.deployment.capacity import Verdict
@@ -32,6 +33,8 @@ class Facts(msgspec.Struct, frozen=True):
     answers: Answers
     capacity: Verdict
     states: dict[str, ModelRevisionStatus] = {}
+    release: ReleaseStatus | None = None
+    """How the last release fares, as it should be stored."""
     service_name: str = ""
     notes: tuple[str, ...] = ()
     """What the revision cannot honour although the spec says it."""

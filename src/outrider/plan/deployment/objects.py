@@ -7,12 +7,13 @@ from outrider.api.meta import find_condition
 from outrider.plan.actions import Action, Apply, Delete
 from outrider.plan.deployment import drift, gateway, render, render_picker, render_routes
 from outrider.plan.deployment.conditions import ROLLED_OUT
-from outrider.plan.deployment.effective import Effective
+from outrider.plan.deployment.effective import ALIAS, SPEC, Effective
 from outrider.plan.deployment.observed import ExtraView
 from outrider.plan.deployment.picker import Picker
 from outrider.plan.deployment.picker import decide as decide_picker
 from outrider.plan.deployment.render import Body
 from outrider.plan.deployment.revision import revision_body
+from outrider.plan.deployment.rolling import min_ready_seconds
 from outrider.plan.deployment.snapshot import Snapshot
 
 
@@ -57,7 +58,8 @@ def objects(snapshot: Snapshot, effective: Effective, service: str) -> Objects:
     if spec.desired_replicas or snapshot.budget is not None:
         body = render.budget_body(owner, spec)
         found.append(Wanted(body, drift.budget(body, snapshot.budget)))
-    body = render.deployment_body(owner, spec, target, config, snapshot.workload)
+    pause = min_ready_seconds(spec, watched=effective.source in (SPEC, ALIAS))
+    body = render.deployment_body(owner, spec, target, config, snapshot.workload, min_ready=pause)
     found.append(Wanted(body, drift.workload(body, snapshot.workload, rolled_out=_rolled_out(owner.status))))
     return Objects(tuple(found), picker, tuple(_surplus_picker(snapshot, picker, routes, service)))
 

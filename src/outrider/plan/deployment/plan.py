@@ -17,6 +17,7 @@ from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
 from outrider.plan.deployment.facts import Facts, Wish
 from outrider.plan.deployment.objects import Objects, manifests, objects
+from outrider.plan.deployment.release import Release, look, with_rejection
 from outrider.plan.deployment.revision import revision_body
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.plan.deployment.rollout import Rollout, answers, next_staleness, observe
@@ -43,6 +44,9 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     facts = _facts(snapshot, now, effective, service, made)
     judgement = _judgement(facts)
     facts = msgspec.structs.replace(facts, states=judge(snapshot, judgement, facts.wish.bake_seconds, now))
+    release = look(facts)
+    if release is not None:
+        facts = msgspec.structs.replace(facts, release=release.status, states=with_rejection(facts.states, release))
     status = make_status(facts)
     before = snapshot.deployment.status
     changed = status != before
@@ -59,7 +63,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         status=msgspec.to_builtins(status) if changed else None,
         actions=tuple(actions),
         because=_because(facts, status, applies),
-        requeue_at=_requeue_at(facts, judgement),
+        requeue_at=_requeue_at(facts, judgement, release),
     )
 
 
@@ -285,7 +289,7 @@ def _asked(effective: Effective, target: ModelRevisionSpec, status: LLMDeploymen
     return f"{who} asks for {what}."
 
 
-def _requeue_at(facts: Facts, judgement: Judgement) -> Instant | None:
+def _requeue_at(facts: Facts, judgement: Judgement, release: Release | None) -> Instant | None:
     """The next moment at which the same snapshot would lead to another plan."""
     window = facts.snapshot.config.probe_freshness
     moments = [
@@ -293,6 +297,9 @@ def _requeue_at(facts: Facts, judgement: Judgement) -> Instant | None:
         verified_at(facts.snapshot, judgement, facts.wish.bake_seconds),
         facts.snapshot.probing_since + window
         if facts.answers.unknown and facts.snapshot.probing_since is not None
+        else None,
+        facts.now + release.looks_again_in
+        if release is not None and release.looks_again_in is not None and facts.snapshot.watch is not None
         else None,
     ]
     return min((moment for moment in moments if moment is not None and moment > facts.now), default=None)

@@ -36,10 +36,12 @@ def deployment_body(
     revision: ModelRevisionSpec,
     config: PlanConfig,
     workload: WorkloadView | None = None,
+    *,
+    min_ready: int = 0,
 ) -> Body:
     """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works.
 
-    `workload` is the Deployment as it is now, where there is one.
+    `workload` is the Deployment as it is now, where there is one. `min_ready`: see `rolling.min_ready_seconds`.
     """
     name = owner.metadata.name
     body = object_body("apps/v1", "Deployment", owner, name)
@@ -51,6 +53,8 @@ def deployment_body(
         "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
         "revisionHistoryLimit": 2,
         "template": pod_template(name, spec, revision, config),
+        # Not said where it is nothing: no Deployment is to be written again only for that.
+        **({"minReadySeconds": min_ready} if min_ready else {}),
     }
     return signed(body)
 

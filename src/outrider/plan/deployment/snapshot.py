@@ -19,6 +19,7 @@ from outrider.plan.deployment.observed import (
     ServiceView,
     WorkloadView,
 )
+from outrider.plan.evidence import Indicator, State
 
 
 class ProbeView(msgspec.Struct, frozen=True):
@@ -72,6 +73,18 @@ class Measurements(msgspec.Struct, frozen=True):
     """Share of requests that failed, 0 to 1."""
 
 
+class Watch(msgspec.Struct, frozen=True):
+    """What was counted of the release that `status.release` names."""
+
+    revision: str
+    """The candidate's."""
+    state: State
+    data_age: float | None
+    """Seconds since the candidate was last counted; None where it never was."""
+    edges: dict[Indicator, float] = {}
+    """Seconds above which an answer counts as slow, by indicator."""
+
+
 class NodeView(msgspec.Struct, frozen=True):
     name: str
     gpus: int
@@ -81,6 +94,8 @@ class NodeView(msgspec.Struct, frozen=True):
     schedulable: bool
     """Ready, not cordoned, and without a taint that GPU pods do not tolerate."""
     product: str = ""
+    fault: str = ""
+    """What is wrong with it, as far as Kubernetes knows: `NotReady`. Empty where nothing is: a cordon is no fault."""
 
     @property
     def free(self) -> int:
@@ -173,6 +188,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     kinds: ClusterKinds = ClusterKinds()
     pods: tuple[PodView, ...] = ()
     measurements: Measurements | None = None
+    watch: Watch | None = None
+    """None: nothing was counted, as in `outrider plan`; what the status says stands."""
     capacity: Capacity | None = None
     """None when nodes cannot be read."""
     service_owners: dict[str, str] = {}

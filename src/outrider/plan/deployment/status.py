@@ -51,6 +51,7 @@ def make_status(facts: Facts) -> LLMDeploymentStatus:
         pinned=snapshot.pin is not None and facts.effective.hold is None,
         alias=facts.effective.alias,
         rollback=rollback(facts),
+        release=facts.release,
         history=history(facts),
         ignored_fields=tuple(sorted({*snapshot.parsed.reported, *facts.without_effect})),
         conditions=conditions,

@@ -1,0 +1,168 @@
+"""Counts how a new version fares beside the one before it, tick by tick, while the status says that it is watched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from outrider.api import labels
+from outrider.api.llmdeployment import LLMDeployment, ReleaseStatus
+from outrider.api.meta import Instant
+from outrider.controllers.deployment.gather import parse_deployment
+from outrider.kube.clock import Clock
+from outrider.kube.objects import Pod
+from outrider.plan import evidence
+from outrider.plan.deployment.release import TICK, kept
+from outrider.plan.deployment.snapshot import Watch
+from outrider.signals.histogram import Histogram
+from outrider.signals.outcome_reader import OutcomeReader
+from outrider.signals.outcomes import Edges, Outcomes
+from outrider.signals.prober import Prober
+from outrider.signals.scrape import Scraper
+
+HURRIED_SECONDS = 300.0
+"""For how long a version without company is probed every second: the time in which most faults show."""
+USUAL_SHARE = 0.95
+"""Where no trigger says what is slow, it is what the stable version exceeds in one of twenty answers."""
+
+
+@dataclass
+class _Entry:
+    """What is remembered of one release; another process would go on from what its status says."""
+
+    revision: str
+    started_time: str
+    reader: OutcomeReader
+    state: evidence.State
+    edges: dict[evidence.Indicator, float]
+    looked_at: Instant
+    alone_since: Instant | None = None
+
+
+class Watcher:
+    """One per operator. `watch` never waits: it takes what prober and scraper have read."""
+
+    def __init__(self, clock: Clock, prober: Prober, scraper: Scraper) -> None:
+        self._clock = clock
+        self._prober = prober
+        self._scraper = scraper
+        self._entries: dict[str, _Entry] = {}
+
+    def watch(self, deployment: LLMDeployment, pods: Sequence[Pod]) -> Watch | None:
+        """What was counted of the release that the status tells of; None where none is watched."""
+        key, release = deployment.metadata.key, deployment.status.release
+        if release is None or release.phase != "Watching":
+            self.forget(key)
+            return None
+        spec = parse_deployment(deployment).spec
+        settings = evidence.settings_of(spec.rollback.auto_rollback) if spec is not None else evidence.Settings()
+        entry, now = self._entry(key, release), self._clock.now()
+        candidate, stable = _of(pods, release.revision), _of(pods, release.stable_revision)
+        acts = spec is not None and spec.rollback.auto_rollback.enabled
+        self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
+        if now - entry.looked_at >= TICK or now < entry.looked_at:
+            self._count(entry, candidate, stable, settings, now)
+        return Watch(
+            revision=release.revision,
+            state=entry.state,
+            data_age=entry.reader.age(candidate),
+            edges=entry.edges,
+        )
+
+    def forget(self, key: str) -> None:
+        """Nobody watches a release of it any more."""
+        if self._entries.pop(key, None) is not None:
+            self._prober.hurry(key, None)
+
+    def _entry(self, key: str, release: ReleaseStatus) -> _Entry:
+        found = self._entries.get(key)
+        if found is None or (found.revision, found.started_time) != (release.revision, release.started_time):
+            before = kept(release)
+            reader = OutcomeReader(self._clock, self._scraper, self._prober)
+            found = _Entry(
+                release.revision, release.started_time, reader, before.state, before.edges, self._clock.now()
+            )
+            self._entries[key] = found
+        return found
+
+    def _is_pressing(self, entry: _Entry, candidate: Sequence[str], stable: Sequence[str], now: Instant) -> bool:
+        """Whether every second counts: both versions answer side by side, or the new one has been alone for minutes."""
+        if not candidate:
+            return False
+        if stable:
+            entry.alone_since = None
+            return True
+        entry.alone_since = entry.alone_since if entry.alone_since is not None else now
+        return now - entry.alone_since < HURRIED_SECONDS
+
+    def _count(
+        self,
+        entry: _Entry,
+        candidate: Sequence[str],
+        stable: Sequence[str],
+        settings: evidence.Settings,
+        now: Instant,
+    ) -> None:
+        edges = self._edges(entry, stable, settings)
+        outcomes = entry.reader.read([*candidate, *stable], edges)
+        self._use(entry, _edges_of(entry.reader.edges))
+        tick = evidence.Tick(
+            at=now,
+            seconds=now - entry.looked_at,
+            stable={uid: _counts(outcomes.get(uid, {})) for uid in stable},
+            candidate={uid: _counts(outcomes.get(uid, {})) for uid in candidate},
+        )
+        entry.looked_at = now
+        entry.state = evidence.advance(entry.state, tick, settings)
+
+    def _use(self, entry: _Entry, edges: dict[evidence.Indicator, float]) -> None:
+        """What was counted above another edge cannot be added to: pods with other buckets have joined."""
+        moved = {name for name, edge in edges.items() if entry.edges.get(name, edge) != edge}
+        if moved:
+            kept_evidence = {name: found for name, found in entry.state.evidence.items() if name not in moved}
+            entry.state = msgspec.structs.replace(entry.state, evidence=kept_evidence)
+        entry.edges = edges
+
+    def _edges(self, entry: _Entry, stable: Sequence[str], settings: evidence.Settings) -> Edges:
+        """What is slow: what the triggers say, else what is slow for the stable version, chosen once in a release."""
+        measured = self._scraper.total(stable) if stable else None
+        usual: Mapping[evidence.Indicator, float | None] = {}
+        if measured is not None:
+            usual = {
+                "firstToken": _usual(measured.time_to_first_token),
+                "interToken": _usual(measured.inter_token_latency),
+                "endToEnd": _usual(measured.end_to_end),
+            }
+
+        def edge(name: evidence.Indicator) -> float | None:
+            return settings.edges.get(name) or entry.edges.get(name) or usual.get(name)
+
+        return Edges(edge("firstToken"), edge("interToken"), edge("endToEnd"))
+
+
+def _edges_of(taken: Edges) -> dict[evidence.Indicator, float]:
+    found: tuple[tuple[evidence.Indicator, float | None], ...] = (
+        ("firstToken", taken.first_token),
+        ("interToken", taken.inter_token),
+        ("endToEnd", taken.end_to_end),
+    )
+    return {name: seconds for name, seconds in found if seconds is not None}
+
+
+def _usual(histogram: Histogram | None) -> float | None:
+    return histogram.quantile(USUAL_SHARE) if histogram is not None else None
+
+
+def _of(pods: Sequence[Pod], revision: str) -> list[str]:
+    """The pods of a revision that may answer, by uid."""
+    return [
+        pod.metadata.uid
+        for pod in pods
+        if pod.metadata.labels.get(labels.REVISION) == revision
+        and pod.metadata.deletion_timestamp is None
+        and pod.containers_ready
+    ]
+
+
+def _counts(outcomes: Outcomes) -> dict[evidence.Indicator, evidence.Counts]:
+    return {name: evidence.Counts(float(found.bad), float(found.total)) for name, found in outcomes.items()}

@@ -1,0 +1,264 @@
+"""A release that is compared with the version before it: when it begins, how it fares, and when it is taken back."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from outrider.api.llmdeployment import IndicatorStatus, ReleaseStatus
+from outrider.api.meta import Instant, format_time, parse_time
+from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus, Rejection
+from outrider.plan import evidence
+from outrider.plan.deployment import rejection
+from outrider.plan.deployment.effective import ALIAS, SPEC, find_revision, has_served, previous_stable
+from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.rollout import CRASH_REASONS
+from outrider.plan.deployment.snapshot import PodView, Snapshot, Watch
+from outrider.plan.evidence.situation import PodFacts, Situation
+from outrider.plan.evidence.verdict import Verdict
+
+TICK = 5.0
+"""Seconds between two looks at a release that may be rolled back by itself."""
+SLOW_TICK = 30.0
+"""The same where nothing would be done about it."""
+WRITE_PAUSE, WRITE_SHARE = 30.0, 0.3
+"""Numbers are written after 30 s, then after three tenths of the release's age: 15 writes in half an hour."""
+MOST_IN_A_DAY = 3
+"""Rollbacks of one service that happen by themselves. Whoever needs a fourth has another problem."""
+SEVERE = 0.5
+"""The share of bad answers among the newest from which on none at all is better for whoever can ask another pod."""
+CERTAIN = frozenset({"CrashLooping", "NoEndpointsLeft", "AllRecentFailed", "Stalled"})
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What another process needs to go on."""
+
+    state: evidence.State = evidence.State()
+    edges: dict[evidence.Indicator, float] = {}
+
+
+class Release(msgspec.Struct, frozen=True):
+    """What one look at a release found."""
+
+    status: ReleaseStatus
+    """As it should be stored."""
+    rejection: Rejection | None = None
+    """The candidate is to be taken back now."""
+    looks_again_in: float | None = None
+    """Seconds; None once it is over."""
+
+
+def look(facts: Facts) -> Release | None:
+    """How the release fares that is under way or was the last; None where there was none to compare."""
+    status = _begun(facts)
+    if status is None or status.phase != "Watching":
+        return Release(status) if status is not None else None
+    if not _is_asked_for(facts, status):
+        return Release(msgspec.structs.replace(status, phase="Ended", updated_time=format_time(facts.now)))
+    watch = facts.snapshot.watch
+    if watch is None or watch.revision != status.revision:
+        return Release(status, looks_again_in=_pause(facts))
+    settings = _settings(facts)
+    verdict = evidence.judge(watch.state, _situation(facts, status), settings, facts.now)
+    wanted = _concluded(status, verdict, watch, facts.now)
+    if verdict.kind == "RollBack":
+        return _bad(facts, status, wanted, watch.state.newest.share)
+    if verdict.kind == "Good" or _is_old(facts, status, settings.max_bake):
+        return Release(msgspec.structs.replace(wanted, phase="Ended"))
+    return Release(wanted if _is_news(status, wanted, facts.now) else status, looks_again_in=_pause(facts))
+
+
+def _concluded(status: ReleaseStatus, verdict: Verdict, watch: Watch, now: Instant) -> ReleaseStatus:
+    known = {name: watch.state.evidence[name] for name in evidence.INDICATORS if name in watch.state.evidence}
+    return msgspec.structs.replace(
+        status,
+        verdict=verdict.kind,
+        reason=verdict.reason,
+        message=verdict.message,
+        updated_time=format_time(now),
+        p_value=verdict.evidence.get("always_valid_p", 1.0),
+        indicators=tuple(
+            IndicatorStatus(
+                name=name,
+                slower_than=watch.edges.get(name),
+                candidate_bad=found.candidate.total.bad,
+                candidate_total=found.candidate.total.total,
+                stable_bad=found.stable.total.bad,
+                stable_total=found.stable.total.total,
+            )
+            for name, found in known.items()
+        ),
+        evidence=msgspec.json.encode(Kept(watch.state, watch.edges)).decode(),
+    )
+
+
+def _begun(facts: Facts) -> ReleaseStatus | None:
+    """The release that the status tells of, or the one that begins now."""
+    snapshot, effective = facts.snapshot, facts.effective
+    before, target = snapshot.deployment.status.release, effective.target
+    if effective.hold is not None or effective.source not in (SPEC, ALIAS) or target is None:
+        return before
+    serving = snapshot.deployment.status.effective_revision
+    if target.hash == serving or not serving:
+        return before
+    candidate = find_revision(snapshot.revisions, target.hash)
+    if candidate is not None and candidate.status.verified_time is not None and not rejection.retried(candidate):
+        return before  # back to what has proven itself
+    stable = _stable(snapshot, before, serving, target.hash)
+    if stable is None:
+        return None
+    now = format_time(facts.now)
+    return ReleaseStatus(
+        revision=target.hash,
+        version=target.version,
+        stable_revision=stable.spec.hash,
+        stable_version=stable.spec.version,
+        started_time=now,
+        updated_time=now,
+        reason="AwaitingPods",
+        message=f"{target.version}: no pod is ready yet.",
+    )
+
+
+def _stable(snapshot: Snapshot, before: ReleaseStatus | None, serving: str, candidate: str) -> ModelRevision | None:
+    """What the candidate is compared with: what serves now if it ever served in full, else what that was compared with,
+    else the last that was good.
+    """
+    for wanted in (serving, before.stable_revision if before is not None and before.revision == serving else ""):
+        found = find_revision(snapshot.revisions, wanted)
+        if found is not None and wanted != candidate and has_served(found) and not rejection.stands(found):
+            return found
+    return previous_stable(snapshot, candidate)
+
+
+def _is_asked_for(facts: Facts, status: ReleaseStatus) -> bool:
+    effective = facts.effective
+    if effective.hold is not None or effective.target is None:
+        return True  # nobody can tell what is asked for: it is still what it was
+    return effective.source in (SPEC, ALIAS) and effective.target.hash == status.revision
+
+
+def _settings(facts: Facts) -> evidence.Settings:
+    spec = facts.snapshot.parsed.spec
+    return evidence.settings_of(spec.rollback.auto_rollback) if spec is not None else evidence.Settings()
+
+
+def _pause(facts: Facts) -> float:
+    spec = facts.snapshot.parsed.spec
+    return TICK if spec is not None and spec.rollback.auto_rollback.enabled else SLOW_TICK
+
+
+def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
+    snapshot, rollout, now = facts.snapshot, facts.rollout, facts.now
+    candidate = find_revision(snapshot.revisions, status.revision)
+    served = parse_time(candidate.status.first_served_time) if candidate is not None else None
+    started = parse_time(status.started_time) or now
+    faults = {
+        node.name: f"{node.name} is {node.fault}"
+        for node in (snapshot.capacity.nodes if snapshot.capacity is not None else ())
+        if node.fault
+    }
+    pods = (pod for pod in snapshot.pods if not pod.terminating and not pod.finished)
+    return Situation(
+        candidate=status.version,
+        stable=status.stable_version,
+        pods=tuple(_pod_facts(pod, faults) for pod in rollout.updated),
+        stable_ready=sum(1 for pod in pods if pod.ready and pod.revision == status.stable_revision),
+        data_age=snapshot.watch.data_age if snapshot.watch is not None else None,
+        baked=max(0.0, now - max(served, started)) if served is not None else 0.0,
+        complete=rollout.complete,
+        deadline_exceeded=rollout.deadline_exceeded,
+    )
+
+
+def _pod_facts(pod: PodView, faults: Mapping[str, str]) -> PodFacts:
+    return PodFacts(
+        uid=pod.uid,
+        name=pod.name,
+        placed=bool(pod.node),
+        ever_ready=pod.ready or pod.gate == "True",
+        ready=pod.ready,
+        # The kubelet waits 10 s before a second restart and 20 s before a third: whoever waits crashes that often.
+        restarts=pod.restarts if pod.waiting in CRASH_REASONS else 0,
+        fault=faults.get(pod.node, ""),
+    )
+
+
+def _bad(facts: Facts, before: ReleaseStatus, wanted: ReleaseStatus, bad_share: float | None) -> Release:
+    why_not = _why_not(facts, wanted)
+    if why_not:
+        told = msgspec.structs.replace(wanted, message=f"{wanted.message} {why_not}")
+        return Release(told if _is_news(before, told, facts.now) else before, looks_again_in=_pause(facts))
+    severe = wanted.reason in CERTAIN or (bad_share is not None and bad_share >= SEVERE)
+    taken_back = Rejection(
+        time=format_time(facts.now),
+        reason=wanted.reason,
+        message=wanted.message,
+        severe=severe,
+        fallback=wanted.stable_revision,
+    )
+    return Release(msgspec.structs.replace(wanted, phase="RolledBack"), taken_back)
+
+
+def _why_not(facts: Facts, status: ReleaseStatus) -> str:
+    """Why a release that is worse is not rolled back by itself; empty where it is."""
+    snapshot, now = facts.snapshot, facts.now
+    spec, name = snapshot.parsed.spec, snapshot.name
+    by_hand = f"To go back: outrider rollback {name} --namespace {snapshot.namespace}."
+    if spec is None:
+        return f"The spec is invalid, so nothing is changed by itself. {by_hand}"
+    auto = spec.rollback.auto_rollback
+    if not auto.enabled:
+        return f"It is not rolled back by itself (spec.rollback.autoRollback.enabled is not true). {by_hand}"
+    if auto.mode == "recommend":
+        return f"It is not rolled back by itself (spec.rollback.autoRollback.mode is recommend). {by_hand}"
+    stable = find_revision(snapshot.revisions, status.stable_revision)
+    if stable is None or rejection.stands(stable):
+        return f"{status.stable_version}, to which it would go back, is not good either. {by_hand}"
+    moments = rejection.times(snapshot.revisions)
+    if rejection.within(moments, auto.cooldown.seconds, now):
+        return f"The last rollback is less than {auto.cooldown} ago (spec.rollback.autoRollback.cooldown). {by_hand}"
+    if rejection.within(moments, rejection.DAY, now) >= MOST_IN_A_DAY:
+        return f"{MOST_IN_A_DAY} rollbacks in a day are enough: find out what is wrong. {by_hand}"
+    return ""
+
+
+def _is_old(facts: Facts, status: ReleaseStatus, limit: float) -> bool:
+    candidate = find_revision(facts.snapshot.revisions, status.revision)
+    served = parse_time(candidate.status.first_served_time) if candidate is not None else None
+    started = parse_time(status.started_time)
+    if served is None or started is None:
+        return False
+    return facts.now - max(served, started) >= limit
+
+
+def _is_news(before: ReleaseStatus, after: ReleaseStatus, now: Instant) -> bool:
+    """Whether it is worth a write: another conclusion at once, other numbers now and then."""
+    if (before.verdict, before.reason) != (after.verdict, after.reason):
+        return True
+    started, updated = parse_time(before.started_time) or now, parse_time(before.updated_time) or now
+    return now - updated >= max(WRITE_PAUSE, WRITE_SHARE * (now - started))
+
+
+def with_rejection(
+    states: Mapping[str, ModelRevisionStatus], release: Release | None
+) -> dict[str, ModelRevisionStatus]:
+    """The states of all revisions, once the release was looked at."""
+    found = dict(states)
+    if release is not None and release.rejection is not None and release.status.revision in found:
+        why = release.rejection
+        found[release.status.revision] = msgspec.structs.replace(
+            found[release.status.revision],
+            state="Quarantined",
+            reason=why.reason,
+            message=why.message,
+            rejection=why,
+        )
+    return found
+
+
+def kept(status: ReleaseStatus) -> Kept:
+    """The evidence that was written last. What cannot be read (another version wrote it) is no evidence."""
+    try:
+        return msgspec.json.decode(status.evidence, type=Kept) if status.evidence else Kept()
+    except msgspec.DecodeError:
+        return Kept()

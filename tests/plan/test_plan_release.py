@@ -1,0 +1,219 @@
+"""A release in the plan: what it is compared with, what is done about a bad one, and when it is over."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from plan_world import PlanWorld
+from release_evidence import after, old, pods
+
+from outrider.api.llmdeployment import ReleaseStatus
+from outrider.plan.evidence import State
+
+AUTO: dict[str, Any] = {"rollback": {"autoRollback": {"enabled": True}}}
+FAILING = after([(pods((20, 20)), old((0, 40)))] * 6)
+"""All of the candidate's answers are bad, and none of the stable one's."""
+FAULTY = after([(pods((4, 20)), old((0, 40)))] * 12)
+"""A fifth of them is."""
+FINE = after([(pods((0, 20)), old((0, 40)))] * 6)
+
+
+def served(*versions: str, **spec: Any) -> PlanWorld:
+    """These versions were released, one after another."""
+    world = PlanWorld()
+    world.edit({**AUTO, **spec})
+    for version in versions:
+        world.version(version)
+        world.settle()
+    return world
+
+
+def release_of(world: PlanWorld) -> ReleaseStatus:
+    assert world.status.release is not None
+    return world.status.release
+
+
+def found(world: PlanWorld, state: State) -> ReleaseStatus:
+    world.counted = state
+    world.settle()
+    world.counted = None
+    return release_of(world)
+
+
+def test_a_new_version_is_compared_with_what_served_before_it() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    release = release_of(world)
+    assert (release.version, release.stable_version, release.phase) == ("v1.1.0", "v1.0.0", "Watching")
+
+
+def test_the_first_version_is_compared_with_nothing() -> None:
+    assert served("v1.0.0").status.release is None
+
+
+def test_a_version_that_never_served_is_nothing_to_be_compared_with() -> None:
+    world = served("v1.0.0")
+    world.failing.add("v1.1.0")
+    world.version("v1.1.0")
+    world.reconcile()
+    world.version("v1.2.0")
+    world.reconcile()
+    assert (release_of(world).version, release_of(world).stable_version) == ("v1.2.0", "v1.0.0")
+
+
+def test_going_back_to_what_has_proven_itself_is_no_release() -> None:
+    world = served("v1.0.0")
+    world.edit({"rollback": {"autoRollback": {"enabled": True, "bakeTime": "10s"}}})
+    for _ in range(20):
+        world.reconcile()
+        world.tick()
+    assert world.revision("v1.0.0").status.state == "Verified"
+    world.version("v1.1.0")
+    world.settle()
+    world.version("v1.0.0")
+    world.settle()
+    assert (release_of(world).version, release_of(world).phase) == ("v1.1.0", "Ended")
+
+
+def test_a_pin_ends_the_comparison() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    world.set_pin(version="v1.0.0")
+    world.settle()
+    assert release_of(world).phase == "Ended"
+
+
+def test_an_invalid_spec_does_not_end_it() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    world.edit({"replicas": -1})
+    world.settle()
+    assert release_of(world).phase == "Watching"
+
+
+def test_a_bad_version_is_taken_back_and_why_is_kept_with_it() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    release = found(world, FAILING)
+    assert (release.phase, release.verdict, release.reason) == ("RolledBack", "RollBack", "AllRecentFailed")
+    rejection = world.revision("v1.1.0").status.rejection
+    assert rejection is not None
+    assert (rejection.reason, rejection.severe, rejection.fallback) == (
+        "AllRecentFailed",
+        True,
+        world.revision("v1.0.0").spec.hash,
+    )
+    assert world.serving_versions() == {"v1.0.0"}
+    assert "10 of the last 10 requests failed" in world.condition("RolledBack").message
+    (errors,) = [one for one in release.indicators if one.name == "errors"]
+    assert (errors.candidate_bad, errors.candidate_total, errors.stable_bad) == (120, 120, 0)
+    assert release.p_value < 0.005
+
+
+def test_a_version_of_which_most_answers_are_good_is_taken_back_without_haste() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    assert found(world, FAULTY).reason == "ErrorsWorse"
+    rejection = world.revision("v1.1.0").status.rejection
+    assert rejection is not None
+    assert not rejection.severe
+
+
+def test_the_same_is_concluded_again_where_a_crash_came_between_the_writes() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    world.counted = FAILING
+    made = world.plan()
+    world.carry_out(made, stop_after=0)
+    again = world.plan()
+    assert msgspec.to_builtins(again.actions) == msgspec.to_builtins(made.actions)
+    world.carry_out(again)
+    world.settle()
+    assert world.serving_versions() == {"v1.0.0"}
+
+
+LEFT_TO_PEOPLE: dict[str, tuple[dict[str, Any], str]] = {
+    "nobody has switched it on": ({"enabled": False}, "autoRollback.enabled is not true"),
+    "it is only to be recommended": ({"mode": "recommend"}, "autoRollback.mode is recommend"),
+}
+
+
+@pytest.mark.parametrize(("auto", "told"), LEFT_TO_PEOPLE.values(), ids=LEFT_TO_PEOPLE.keys())
+def test_a_bad_version_is_left_to_people_where(auto: dict[str, Any], told: str) -> None:
+    world = served("v1.0.0", "v1.1.0", rollback={"autoRollback": {"enabled": True, **auto}})
+    release = found(world, FAILING)
+    assert (release.phase, release.verdict) == ("Watching", "RollBack")
+    condition = world.condition("ReleaseHealthy")
+    assert (condition.status, condition.reason) == ("False", "AllRecentFailed")
+    assert told in condition.message
+    assert "outrider rollback llama --namespace production" in condition.message
+    assert world.serving_versions() == {"v1.1.0"}
+    assert "AllRecentFailed" in {event.reason for event in world.events}
+
+
+def _taken_back(world: PlanWorld, version: str) -> None:
+    world.version(version)
+    world.settle()
+    found(world, FAILING)
+
+
+def test_a_second_one_within_the_cooldown_is_left_to_people() -> None:
+    world = served("v1.0.0")
+    _taken_back(world, "v1.1.0")
+    _taken_back(world, "v1.2.0")
+    assert "cooldown" in world.condition("ReleaseHealthy").message
+    world.now += 1800
+    assert found(world, FAILING).phase == "RolledBack", "and done when it is over"
+
+
+def test_a_fourth_one_in_a_day_is_left_to_people() -> None:
+    world = served("v1.0.0", rollback={"autoRollback": {"enabled": True, "cooldown": "1s"}})
+    for version in ("v1.1.0", "v1.2.0", "v1.3.0"):
+        _taken_back(world, version)
+        assert release_of(world).phase == "RolledBack"
+        world.now += 60
+    _taken_back(world, "v1.4.0")
+    assert release_of(world).phase == "Watching"
+    assert "3 rollbacks in a day" in world.condition("ReleaseHealthy").message
+
+
+def test_a_retry_is_a_new_comparison() -> None:
+    world = served("v1.0.0", "v1.1.0", rollback={"autoRollback": {"enabled": True, "cooldown": "1s"}})
+    found(world, FAILING)
+    rejected = world.revision("v1.1.0")
+    assert rejected.status.rejection is not None
+    annotations = {"inference.llm-d.io/retry": rejected.status.rejection.time}
+    world.objects["ModelRevision", rejected.metadata.name]["metadata"]["annotations"] = annotations
+    world.settle()
+    release = release_of(world)
+    assert (release.version, release.phase, release.evidence) == ("v1.1.0", "Watching", "")
+    assert found(world, FAILING).phase == "RolledBack"
+
+
+def test_what_is_concluded_is_written_at_once_and_numbers_now_and_then() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    world.counted = FINE
+    world.reconcile()
+    writes = world.writes
+    for _ in range(5):
+        world.now += 5
+        world.reconcile()
+    assert world.writes == writes
+    world.now += 30
+    world.reconcile()
+    assert world.writes > writes
+
+
+def test_it_is_looked_at_every_five_seconds_while_it_may_be_taken_back() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    world.counted = FINE
+    world.settle()
+    assert world.plan().requeue_at == world.now + 5
+    world.edit({"rollback": {"autoRollback": {"enabled": False}}})
+    world.reconcile()
+    assert world.plan().requeue_at == world.now + 30
+
+
+def test_old_pods_and_new_ones_serve_side_by_side_for_the_window() -> None:
+    def pause(world: PlanWorld) -> object:
+        return world.objects["Deployment", "llama"]["spec"].get("minReadySeconds")
+
+    world = served("v1.0.0", "v1.1.0", rollback={"autoRollback": {"enabled": True, "window": "90s"}})
+    assert pause(world) == 90
+    found(world, FAILING)
+    assert pause(world) is None, "a rollback waits for nothing"
+    assert pause(served("v1.0.0", rollback={"autoRollback": {"enabled": False}})) is None
