@@ -160,6 +160,20 @@ def test_a_second_one_within_the_cooldown_is_left_to_people() -> None:
     assert found(world, FAILING).phase == "RolledBack", "and done when it is over"
 
 
+def test_what_is_left_to_people_stays_where_it_is_until_they_decide() -> None:
+    def paused(world: PlanWorld) -> object:
+        return world.objects["Deployment", "llama"]["spec"].get("paused")
+
+    world = served("v1.0.0")
+    _taken_back(world, "v1.1.0")
+    assert paused(world) is None
+    _taken_back(world, "v1.2.0")
+    assert paused(world) is True
+    world.set_pin(version="v1.0.0")
+    world.settle()
+    assert paused(world) is None
+
+
 def test_a_fourth_one_in_a_day_is_left_to_people() -> None:
     world = served("v1.0.0", rollback={"autoRollback": {"enabled": True, "cooldown": "1s"}})
     for version in ("v1.1.0", "v1.2.0", "v1.3.0"):

@@ -394,3 +394,13 @@ def test_users_and_probes_add_up_whether_the_page_or_the_probes_are_the_newer(
     total = together(given)
     assert total["errors"] == Counts(0, users + probes)
     assert total["rejections"] == total["endToEnd"] == total["firstToken"] == Counts(0, users)
+
+
+def test_what_a_pod_did_before_it_was_watched_is_told_apart() -> None:
+    world = World()
+    world.serve(good=90, failed=10)
+    world.read()
+    reader = OutcomeReader(world.clock, world, world)
+    assert reader.read(["p"], WANTED) == {}
+    assert reader.so_far(["p"])["errors"] == Counts(10, 100)
+    assert reader.so_far(["gone"]) == {}

@@ -4,7 +4,7 @@ import pytest
 from vllm_page import VLLM_PAGE, value_of
 
 from outrider.signals.histogram import Histogram
-from outrider.signals.outcomes import Counts, Edges, Outcomes, between, snap, snap_all, together
+from outrider.signals.outcomes import Counts, Edges, Outcomes, between, snap, snap_all, so_far, together
 from outrider.signals.vllm_metrics import ServerSample, read_server
 
 
@@ -219,3 +219,14 @@ def test_outcomes_add_up_indicator_by_indicator() -> None:
         "stalled": Counts(0, 1),
     }
     assert together([]) == {}
+
+
+def test_what_a_server_has_counted_so_far_is_what_it_counted_from_nothing() -> None:
+    nothing = changed(
+        AFTER, requests=0, errors_4xx=0, errors_5xx=0, generation_tokens=0, end_to_end=histogram(0, 0, 0),
+        time_to_first_token=histogram(0, 0, 0), inter_token_latency=histogram(0, 0, 0),
+    )  # fmt: skip
+    grown = dict(between(nothing, AFTER, ALL))
+    grown.pop("stalled")
+    assert so_far(AFTER, ALL) == grown
+    assert so_far(ServerSample(at=0), ALL) == {}

@@ -49,7 +49,9 @@ class RollbackStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class IndicatorStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """What was counted of one indicator since the release began: requests that ended, and how many of them badly."""
+    """What was counted of one indicator: requests that ended, and how many of them badly. Of the candidate since the
+    release began; of the stable version also up to 2,000 of those before.
+    """
 
     name: str = ""
     """errors, rejections, firstToken, interToken, endToEnd or stalled."""

@@ -4,10 +4,11 @@ import asyncio
 import time
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from outrider.api.labels import CLI_FIELD_OWNER, DEPLOYMENT, RETRY
-from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.llmdeployment import LLMDeployment, ReleaseStatus
 from outrider.api.meta import parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.names import label_value
@@ -64,15 +65,18 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrD
                 "ready": item.status.ready,
                 "phase": item.status.phase,
                 "rolledBack": taken_back,
+                "release": compared(item),
             },
             output,
         )
-    elif taken_back:
+        return Exit.OK if done else Exit.FAILED
+    if taken_back:
         print(f"{name}: {taken_back}")
     elif done:
         print(f"{name}: version {item.status.effective_version} is rolled out, {item.status.ready} replicas ready")
     else:
         print(what_is_awaited(item))
+    _print_comparison(item.status.release)
     return Exit.OK if done else Exit.FAILED
 
 
@@ -93,6 +97,39 @@ def rollout_history(
         table, wide, json or yaml.
     """
     return asyncio.run(_rollout_history(service_name(name), output, cluster))
+
+
+def compared(item: LLMDeployment) -> dict[str, Any] | None:
+    """How the last release was compared with the version before it, without what only the operator reads."""
+    release = item.status.release
+    if release is None:
+        return None
+    told: dict[str, Any] = msgspec.to_builtins(release)
+    del told["evidence"]
+    return told
+
+
+def _print_comparison(release: ReleaseStatus | None) -> None:
+    """What was counted of a release that is watched or was taken back, indicator by indicator."""
+    if release is None or release.phase == "Ended":
+        return
+    began = parse_time(release.started_time)
+    since = f", begun {human_age(time.time() - began)} ago" if began is not None else ""
+    print(f"\n{release.version} beside {release.stable_version}{since}: {release.verdict} ({release.reason})")
+    print(f"  {release.message}")
+    rows = [
+        [
+            one.name + (f" > {one.slower_than:g} s" if one.slower_than is not None else ""),
+            f"{one.candidate_bad:.0f} of {one.candidate_total:.0f}",
+            f"{one.stable_bad:.0f} of {one.stable_total:.0f}",
+        ]
+        for one in release.indicators
+        if one.candidate_total or one.stable_total
+    ]
+    if rows:
+        print()
+        print_table(["BAD", release.version, release.stable_version], rows)
+        print(f"\nby chance alone: {release.p_value:.2g} (rolled back below 0.005)")
 
 
 def rollout_retry(

@@ -19,7 +19,7 @@ from typing import Protocol
 import msgspec
 
 from outrider.api.clock import Clock
-from outrider.signals.outcomes import Counts, Edges, Indicator, Outcomes, between, snap_all, together
+from outrider.signals.outcomes import Counts, Edges, Indicator, Outcomes, between, snap_all, so_far, together
 from outrider.signals.prober import ProbeCounts
 from outrider.signals.scrape import STALE_INTERVALS, ScrapeResult
 from outrider.signals.vllm_metrics import ServerSample, restarted
@@ -211,6 +211,11 @@ class OutcomeReader:
                 given[uid] = outcomes
         self._pods = known
         return given
+
+    def so_far(self, pods: Collection[str]) -> dict[Indicator, Counts]:
+        """All that these pods have counted since their processes began, at the edges of the last `read`."""
+        samples = [listed[-1] for listed in map(self._fresh, pods) if listed]
+        return together(so_far(sample, self.edges) for sample in samples)
 
     def age(self, pods: Collection[str]) -> float | None:
         """Seconds since anything was learnt of any of these pods, by a good reading or a probe; None where nothing was.

@@ -77,7 +77,15 @@ def between(before: ServerSample, after: ServerSample, edges: Edges) -> Outcomes
     A server that was restarted gives all that it has counted since, and so does a counter that fell. What the old
     process counted after its last reading is lost.
     """
-    anew = restarted(before, after)
+    return _counted(before, after, edges, anew=restarted(before, after))
+
+
+def so_far(sample: ServerSample, edges: Edges) -> Outcomes:
+    """What one server has counted since its process began, Outrider's own probes included."""
+    return _counted(sample, sample, edges, anew=True)
+
+
+def _counted(before: ServerSample, after: ServerSample, edges: Edges, *, anew: bool) -> Outcomes:
     outcomes: dict[Indicator, Counts] = {}
     statuses = _statuses_between(before, after, anew=anew)
     if statuses is not None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from release_evidence import SETTINGS, START, TICK, after, judged, old, pods, situation
 
-from outrider.plan.evidence import INDICATORS, Counts, Indicator, PodCounts, State, Tick, advance
+from outrider.plan.evidence import INDICATORS, Counts, Indicator, PodCounts, State, Tick, advance, begun
 from outrider.plan.evidence.accusation import log_wealth
 
 counts = st.builds(Counts, st.floats(), st.floats()) | st.builds(
@@ -121,3 +121,18 @@ def test_the_start_is_when_the_candidate_first_answered() -> None:
     state = after([({}, old((0, 50))), (pods((0, 0)), old((0, 50))), (pods((0, 1)), old((0, 50)))])
     assert state.started_at == START + 3 * TICK
     assert state.ticks == 1
+
+
+def test_what_the_stable_version_did_before_decides_nothing_by_itself() -> None:
+    state = begun({"errors": Counts(3.0, 9_000.0)})
+    assert log_wealth(state, SETTINGS) == pytest.approx(0.0)
+    assert judged(state, situation()).kind != "RollBack"
+    assert state.of("errors").stable.total.total == 2000, "more than that would outweigh what it does now"
+
+
+def test_a_candidate_that_is_soon_alone_is_held_to_what_the_stable_version_did_before() -> None:
+    beside, alone = [(pods((1, 20)), old((0, 20)))] * 2, [(pods((1, 20)), PodCounts())] * 60
+    known = after([*beside, *alone], state=begun({"errors": Counts(0.0, 2_000.0)}))
+    unknown = after([*beside, *alone])
+    assert judged(known, situation(complete=True)).kind == "RollBack"
+    assert judged(unknown, situation(complete=True)).kind != "RollBack"

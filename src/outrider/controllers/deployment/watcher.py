@@ -16,7 +16,7 @@ from outrider.plan.deployment.release import TICK, kept
 from outrider.plan.deployment.snapshot import Watch
 from outrider.signals.histogram import Histogram
 from outrider.signals.outcome_reader import OutcomeReader
-from outrider.signals.outcomes import Edges, Outcomes
+from outrider.signals.outcomes import Counts, Edges, Outcomes
 from outrider.signals.prober import Prober
 from outrider.signals.scrape import Scraper
 
@@ -56,8 +56,8 @@ class Watcher:
             return None
         spec = parse_deployment(deployment).spec
         settings = evidence.settings_of(spec.rollback.auto_rollback) if spec is not None else evidence.Settings()
-        entry, now = self._entry(key, release), self._clock.now()
         candidate, stable = _of(pods, release.revision), _of(pods, release.stable_revision)
+        entry, now = self._entry(key, release, stable, settings), self._clock.now()
         acts = spec is not None and spec.rollback.auto_rollback.enabled
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
         if now - entry.looked_at >= TICK or now < entry.looked_at:
@@ -74,16 +74,25 @@ class Watcher:
         if self._entries.pop(key, None) is not None:
             self._prober.hurry(key, None)
 
-    def _entry(self, key: str, release: ReleaseStatus) -> _Entry:
+    def _entry(self, key: str, release: ReleaseStatus, stable: Sequence[str], settings: evidence.Settings) -> _Entry:
         found = self._entries.get(key)
         if found is None or (found.revision, found.started_time) != (release.revision, release.started_time):
-            before = kept(release)
-            reader = OutcomeReader(self._clock, self._scraper, self._prober)
-            found = _Entry(
-                release.revision, release.started_time, reader, before.state, before.edges, self._clock.now()
-            )
+            found = self._begin(release, stable, settings)
             self._entries[key] = found
         return found
+
+    def _begin(self, release: ReleaseStatus, stable: Sequence[str], settings: evidence.Settings) -> _Entry:
+        """From here on, or from where another process stopped."""
+        before, reader = kept(release), OutcomeReader(self._clock, self._scraper, self._prober)
+        entry = _Entry(
+            release.revision, release.started_time, reader, before.state, before.edges, looked_at=self._clock.now()
+        )
+        if entry.state == evidence.State():
+            reader.read(stable, self._edges(entry, stable, settings))
+            past = reader.so_far(stable)
+            entry.edges = _edges_of(reader.edges)
+            entry.state = evidence.begun({name: _converted(counts) for name, counts in past.items()})
+        return entry
 
     def _is_pressing(self, entry: _Entry, candidate: Sequence[str], stable: Sequence[str], now: Instant) -> bool:
         """Whether every second counts: both versions answer side by side, or the new one has been alone for minutes."""
@@ -165,4 +174,8 @@ def _of(pods: Sequence[Pod], revision: str) -> list[str]:
 
 
 def _counts(outcomes: Outcomes) -> dict[evidence.Indicator, evidence.Counts]:
-    return {name: evidence.Counts(float(found.bad), float(found.total)) for name, found in outcomes.items()}
+    return {name: _converted(found) for name, found in outcomes.items()}
+
+
+def _converted(counts: Counts) -> evidence.Counts:
+    return evidence.Counts(float(counts.bad), float(counts.total))

@@ -249,7 +249,7 @@ def rolled_back(facts: Facts) -> Made | None:
     message = (
         f"{found.spec.version} (revision {found.spec.hash}), which the spec asks for, was rolled back: "
         f"{found.status.rejection.message.rstrip('.')}. {_what(facts)} takes its place. Release another version, "
-        f"or try this one again: `outrider rollout retry {facts.snapshot.name}`."
+        f"or try this one again: `outrider rollout retry {facts.snapshot.name} --namespace {facts.snapshot.namespace}`."
     )
     return "RolledBack", "True", found.status.rejection.reason, message
 

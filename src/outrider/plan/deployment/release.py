@@ -216,9 +216,10 @@ def _why_not(facts: Facts, status: ReleaseStatus) -> str:
         return f"{status.stable_version}, to which it would go back, is not good either. {by_hand}"
     moments = rejection.times(snapshot.revisions)
     if rejection.within(moments, auto.cooldown.seconds, now):
-        return f"The last rollback is less than {auto.cooldown} ago (spec.rollback.autoRollback.cooldown). {by_hand}"
+        since = f"the last rollback is less than {auto.cooldown} ago (spec.rollback.autoRollback.cooldown)"
+        return f"The rollout is held where it is: {since}. {by_hand}"
     if rejection.within(moments, rejection.DAY, now) >= MOST_IN_A_DAY:
-        return f"{MOST_IN_A_DAY} rollbacks in a day are enough: find out what is wrong. {by_hand}"
+        return f"The rollout is held where it is: there were {MOST_IN_A_DAY} rollbacks in a day. {by_hand}"
     return ""
 
 

@@ -38,10 +38,12 @@ def deployment_body(
     workload: WorkloadView | None = None,
     *,
     min_ready: int = 0,
+    paused: bool = False,
 ) -> Body:
     """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works.
 
     `workload` is the Deployment as it is now, where there is one. `min_ready`: see `rolling.min_ready_seconds`.
+    `paused` stops the rollout where it is.
     """
     name = owner.metadata.name
     body = object_body("apps/v1", "Deployment", owner, name)
@@ -55,6 +57,7 @@ def deployment_body(
         "template": pod_template(name, spec, revision, config),
         # Not said where it is nothing: no Deployment is to be written again only for that.
         **({"minReadySeconds": min_ready} if min_ready else {}),
+        **({"paused": True} if paused else {}),
     }
     return signed(body)
 

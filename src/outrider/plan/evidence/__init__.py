@@ -7,7 +7,7 @@ from outrider.plan.evidence.judge import judge
 from outrider.plan.evidence.outcomes import INDICATORS, Counts, Indicator, PodCounts, Tick
 from outrider.plan.evidence.settings import Settings, settings_of
 from outrider.plan.evidence.situation import PodFacts, Situation
-from outrider.plan.evidence.state import State
+from outrider.plan.evidence.state import State, begun
 from outrider.plan.evidence.verdict import Kind, Verdict
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Tick",
     "Verdict",
     "advance",
+    "begun",
     "forgive",
     "judge",
     "settings_of",

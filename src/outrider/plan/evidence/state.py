@@ -1,6 +1,7 @@
 """All that is remembered of a release's evidence: a value of a few numbers for each indicator, kept as JSON."""
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -72,6 +73,13 @@ class Evidence(msgspec.Struct, frozen=True, rename="camel"):
     """The candidate's outcomes by pod, fading; those with the most bad ones."""
 
 
+PAST = 2000.0
+"""The most that counts of what the stable version did before the release: what it does beside the new one soon counts
+for more."""
+PAST_BET = 200.0
+"""The most of it that bets are made of."""
+
+
 class State(msgspec.Struct, frozen=True, rename="camel"):
     """Of one release. `State()` is the beginning."""
 
@@ -91,3 +99,21 @@ class State(msgspec.Struct, frozen=True, rename="camel"):
 
     def of(self, indicator: Indicator) -> Evidence:
         return self.evidence.get(indicator, Evidence())
+
+
+def begun(past: Mapping[Indicator, Counts]) -> State:
+    """The beginning of a release over a version that has counted so much before. It is no outcome of the release and no
+    bet is settled by it: it only says what that version's share is, so that a candidate that is soon alone is held to
+    it, and not to what a handful of requests beside each other allow.
+    """
+    return State(
+        evidence={
+            name: Evidence(stable=Arm(total=_at_most(counts, PAST), recent=_at_most(counts, PAST_BET)))
+            for name, counts in past.items()
+            if counts.total > 0
+        }
+    )
+
+
+def _at_most(counts: Counts, most: float) -> Counts:
+    return counts if counts.total <= most else counts.times(most / counts.total)
