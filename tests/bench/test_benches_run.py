@@ -86,3 +86,13 @@ def test_the_sim_bench_measures_virtual_time_and_edits() -> None:
     assert {"virtual_seconds_per_second", "idle_virtual_seconds_per_second", "ms_per_scenario", "ms_per_edit"} < {
         name for name, value in found.items() if value
     }
+
+
+def test_the_release_bench_tells_how_soon_and_how_often_wrongly_beside_other_rules() -> None:
+    table, found = run("release", "--quick", "--processes", "1")
+    for rule in ("outrider", "threshold", "argo", "flagger"):
+        assert rule in table
+    assert found["rolled_back_share_2rps_20pct"] == 1
+    assert 0 < found["p50_seconds_2rps_20pct"] <= found["p99_seconds_2rps_20pct"]
+    for what in ("false_rollback_share", "false_rollback_share_clustered"):
+        assert 0 <= found[what] <= found[f"{what}_worst"] <= 1

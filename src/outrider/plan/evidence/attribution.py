@@ -8,8 +8,8 @@ from outrider.plan.evidence.situation import PodFacts, Situation
 from outrider.plan.evidence.state import Evidence, State
 
 UNLIKELY = 0.01
-SIGMAS = 2.3
-"""Once in a hundred times a share is so far above what was seen of it."""
+SIGMAS = 1.64
+"""One-sided 95 %."""
 
 
 def one_pod(evidence: Evidence) -> str | None:
@@ -24,7 +24,7 @@ def one_pod(evidence: Evidence) -> str | None:
     if not share or at_most(others, share) > UNLIKELY:
         return None
     usual = bounds(evidence.stable.recent, SIGMAS)[1]
-    return worst if (others.share or 0.0) <= usual else None
+    return worst if bounds(others, SIGMAS)[0] <= usual else None
 
 
 def at_most(counts: Counts, share: float) -> float:

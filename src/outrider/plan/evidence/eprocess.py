@@ -18,7 +18,7 @@ from outrider.plan.evidence.outcomes import Counts
 
 PRIOR = Counts(0.18, 1.0)
 """Beta(0.18, 0.82), by which Turner, Ly and Grünwald found bets to grow well for any pair of shares."""
-_HALVINGS = 40
+_HALVINGS = 30
 
 
 def expected(past: Counts) -> float:
