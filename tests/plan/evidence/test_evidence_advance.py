@@ -117,6 +117,27 @@ def test_identical_arms_gain_nothing_on_average(case) -> None:
     assert mean <= 1 + 3 * spread
 
 
+def test_errors_that_come_in_clusters_of_a_pod_and_a_tick_take_no_release_back() -> None:
+    """150 releases of 4 minutes: if chance had its 1 in 200, two would be taken back once in six times."""
+    chance = random.Random("clusters")
+    rolled_back = 0
+    for _ in range(150):
+        state = State()
+        for _ in range(48):
+            ours, theirs = ([_clustered(chance, 0.01, 60) for _ in range(2)] for _ in range(2))
+            state = after([(pods(*ours), old(*theirs))], state=state)
+            if log_wealth(state, SETTINGS) >= SETTINGS.enough and judged(state, situation()).kind == "RollBack":
+                rolled_back += 1
+                break
+    assert rolled_back <= 1
+
+
+def _clustered(chance: random.Random, share: float, requests: int, correlation: float = 0.05) -> tuple[int, int]:
+    size = 1 / correlation - 1
+    share = chance.betavariate(share * size, (1 - share) * size)
+    return sum(chance.random() < share for _ in range(requests)), requests
+
+
 def test_the_start_is_when_the_candidate_first_answered() -> None:
     state = after([({}, old((0, 50))), (pods((0, 0)), old((0, 50))), (pods((0, 1)), old((0, 50)))])
     assert state.started_at == START + 3 * TICK

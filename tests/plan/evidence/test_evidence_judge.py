@@ -71,10 +71,15 @@ CASES = {
         situation(),
         "Hold SharedIncident",
     ),
-    "a third fails with both versions, and the limit is exceeded by both": (
-        after([(pods((5, 15)), old((15, 50)))] * 30),
+    "both versions exceed the limit": (
+        after([(pods((1, 15)), old((3, 50)))] * 30),
         situation(),
         "Hold SharedIncident",
+    ),
+    "both versions exceed the limit, and one of five requests to the candidate fails": (
+        after([(pods((3, 15)), old((1, 50)))] * 40),
+        situation(),
+        "RollBack ErrorsWorse",
     ),
     "half of the answers are slow": (
         after([(pods((8, 15), indicator="endToEnd"), old((2, 50), indicator="endToEnd"))] * 12),
@@ -87,7 +92,15 @@ CASES = {
         "RollBack LatencyWorse",
     ),
     "requests run and no token comes": (
-        after([(pods((4, 4), indicator="stalled"), old((0, 4), indicator="stalled"))] * 12),
+        after([(pods((1, 1), indicator="stalled"), old((0, 1), (0, 1), indicator="stalled"))] * 10),
+        situation(),
+        "RollBack Stalled",
+    ),
+    "alone, and requests run and no token comes": (
+        after(
+            [(pods((0, 1), indicator="stalled"), old((0, 1), (0, 1), indicator="stalled"))] * 60
+            + [(pods((1, 1), indicator="stalled"), {})] * 40
+        ),
         situation(),
         "RollBack Stalled",
     ),
@@ -124,6 +137,16 @@ CASES = {
     "a pod is on a faulty node, and the errors are another one's too": (
         after([(pods((6, 15), (6, 15)), old((0, 50)))] * 12),
         situation(pod(), pod(1, fault="node-7 is NotReady")),
+        "RollBack ErrorsWorse",
+    ),
+    "pods of both versions differ among themselves as much as the versions do": (
+        after([(pods((0, 50), (4, 50), (3, 50)), old((0, 50), (2, 50), (0, 50)))] * 40),
+        situation(pod(), pod(1), pod(2)),
+        "Hold PodsDiffer",
+    ),
+    "pods of the stable version differ, and the candidate is beyond all that": (
+        after([(pods((6, 50), (5, 50), (6, 50)), old((0, 50), (1, 50), (0, 50)))] * 40),
+        situation(pod(), pod(1), pod(2)),
         "RollBack ErrorsWorse",
     ),
     "alone, and above the limit for two windows": (
@@ -213,6 +236,55 @@ MESSAGES = {
         _failing(3, 12),
         situation(),
         "v1.3.0: 36 of 210 requests failed, v1.2.0: 0 of 700. In fewer than 1 of 200 releases chance alone does that.",
+    ),
+    "all failed": (
+        _failing(15, 2),
+        situation(),
+        "v1.3.0: 10 of the last 10 requests failed, v1.2.0: 0 of 200.",
+    ),
+    "one pod": (
+        after([(pods((0, 15), (6, 15), (0, 15)), old((0, 50)))] * 12),
+        situation(pod(), pod(1), pod(2)),
+        (
+            "v1.3.0: 72 of 540 requests failed, v1.2.0: 0 of 600, but nearly all with llama-new-1. "
+            "It is not the version, it is llama-new-1."
+        ),
+    ),
+    "a trigger": (
+        after([FINE] * 20 + [LONE] * 10 + [(pods((2, 15)), {})] * 40),
+        situation(),
+        (
+            "v1.3.0: 44 of 330 requests failed, v1.2.0: 0 of 1000: more than the 1 % that the trigger allows, "
+            "in 3 windows of 60 s in a row."
+        ),
+    ),
+    "a faulty GPU": (
+        _failing(6, 12),
+        situation(pod(fault="GPU 0 of node-7: Xid 79")),
+        (
+            "v1.3.0: 72 of 210 requests failed, v1.2.0: 0 of 700, but all on faulty hardware. "
+            "It is not the version: GPU 0 of node-7: Xid 79."
+        ),
+    ),
+    "old data": (
+        _good(),
+        situation(data_age=40.0),
+        "v1.3.0: the newest data is 40 s old, and nobody can tell.",
+    ),
+    "it crashes": (
+        _good(5),
+        situation(pod(restarts=2, ready=False)),
+        "v1.3.0: llama-new-0 restarted 2 times within a minute.",
+    ),
+    "time": (
+        _good(20),
+        situation(),
+        "v1.3.0: nothing speaks against it; 8 min of its bake time are left.",
+    ),
+    "good": (
+        _good(),
+        situation(baked=700.0, complete=True),
+        "v1.3.0: 0 of 330 requests failed, v1.2.0: 0 of 1100: no worse after 12 min and 1950 requests.",
     ),
 }
 

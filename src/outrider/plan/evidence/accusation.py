@@ -5,7 +5,7 @@ import math
 from outrider.plan.evidence import attribution, guards, verdict, wording
 from outrider.plan.evidence.advance import in_trouble, limit_of
 from outrider.plan.evidence.eprocess import log_sum
-from outrider.plan.evidence.outcomes import INDICATORS, SLOW, Indicator
+from outrider.plan.evidence.outcomes import SLOW, Indicator
 from outrider.plan.evidence.settings import Settings
 from outrider.plan.evidence.situation import Situation
 from outrider.plan.evidence.state import Account, Evidence, State
@@ -36,14 +36,15 @@ def accused(state: State, situation: Situation, settings: Settings) -> Verdict |
     While both versions serve, a limit that people wrote accuses nobody by itself: what speaks is the comparison. Even
     with a wealth of 10 beside it, it took back 1 to 2 % of releases that were no worse and near the limit.
     """
-    shared = _shared_incident(state, situation, settings)
-    if shared is not None:
-        return shared
+    for indicator, evidence in state.evidence.items():
+        arms = (evidence.candidate, evidence.stable)
+        if not state.alone and all(in_trouble(arm, indicator, settings) for arm in arms):
+            return _shared_incident(evidence, indicator, situation)
     found = _all_failed(state, situation) or _outweighed(state, situation, settings)
     if found is None:
-        return None
+        return _both_above(state, situation, settings)
     indicator, rollback = found
-    return _excused(state, situation, indicator, rollback.message.removesuffix(".")) or rollback
+    return _excused(state, situation, indicator, settings) or rollback
 
 
 def _accounts(state: State, settings: Settings) -> list[tuple[Indicator, bool, float, Account]]:
@@ -58,19 +59,18 @@ def _accounts(state: State, settings: Settings) -> list[tuple[Indicator, bool, f
     return found
 
 
-def _shared_incident(state: State, situation: Situation, settings: Settings) -> Verdict | None:
-    if state.alone:
-        return None
-    for indicator in INDICATORS:
-        evidence = state.of(indicator)
+def _both_above(state: State, situation: Situation, settings: Settings) -> Verdict | None:
+    """Whether the limit is exceeded by both, and by neither more than by the other as far as is known."""
+    for indicator, evidence in state.evidence.items():
         arms = (evidence.candidate, evidence.stable)
-        over = all(arm.bad_windows >= settings.consecutive for arm in arms)
-        if over or all(in_trouble(arm, indicator, settings) for arm in arms):
-            message = (
-                f"Both versions fare badly, so it is not the new one. {_compared(evidence, indicator, situation)}."
-            )
-            return Verdict("Hold", verdict.SHARED_INCIDENT, message)
+        if not state.alone and all(arm.bad_windows >= settings.consecutive for arm in arms):
+            return _shared_incident(evidence, indicator, situation)
     return None
+
+
+def _shared_incident(evidence: Evidence, indicator: Indicator, situation: Situation) -> Verdict:
+    message = f"Both versions fare badly, so it is not the new one. {_compared(evidence, indicator, situation)}."
+    return Verdict("Hold", verdict.SHARED_INCIDENT, message)
 
 
 def _all_failed(state: State, situation: Situation) -> Accusation | None:
@@ -84,7 +84,7 @@ def _outweighed(state: State, situation: Situation, settings: Settings) -> Accus
         return None
     indicator, beside, _, _ = max(_accounts(state, settings), key=lambda each: each[2] + each[3].wealth)
     evidence = state.of(indicator)
-    if evidence.candidate.total.total < settings.min_requests:
+    if evidence.candidate.total.total < settings.least(indicator):
         return None
     if beside:
         odds = f"In fewer than 1 of {1 / settings.alpha:.0f} releases chance alone does that"
@@ -106,15 +106,20 @@ def _above(evidence: Evidence, indicator: Indicator, situation: Situation, setti
     return _rollback(verdict.TRIGGER_FIRED if written else _WORSE[indicator], message)
 
 
-def _excused(state: State, situation: Situation, indicator: Indicator, what: str) -> Verdict | None:
+def _excused(state: State, situation: Situation, indicator: Indicator, settings: Settings) -> Verdict | None:
+    what = _compared(state.of(indicator), indicator, situation)
     faulty = attribution.faulty(situation, state, indicator)
     if faulty:
-        return guards.node_fault(f"{what}, all on faulty hardware", faulty)
+        return guards.node_fault(f"{what}, but all on faulty hardware", faulty)
     uid = attribution.one_pod(state.of(indicator))
     if uid is None:
-        return None
+        grave = in_trouble(state.of(indicator).candidate, indicator, settings)  # then nobody waits for a proof
+        if grave or not attribution.pods_differ(state.of(indicator)):
+            return None
+        message = f"{what}. Pods of one and the same version differ about as much."
+        return Verdict("Hold", verdict.PODS_DIFFER, message)
     name = next((pod.name for pod in situation.pods if pod.uid == uid), f"the pod {uid}")
-    return guards.one_pod_only(f"{what}, nearly all by {name}", name)
+    return guards.one_pod_only(f"{what}, but nearly all with {name}", name)
 
 
 def _compared(evidence: Evidence, indicator: Indicator, situation: Situation) -> str:

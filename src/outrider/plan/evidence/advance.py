@@ -33,17 +33,18 @@ def advance(state: State, tick: Tick, settings: Settings) -> State:
         return state
     alone = not tick.stable
     closing = state.window_started is not None and tick.at - state.window_started >= settings.window
-    evidence = {}
+    evidence, heard = {}, False
+    named = {indicator for counts in (*tick.stable.values(), *tick.candidate.values()) for indicator in counts}
     for indicator in INDICATORS:
-        stable, candidate = known(tick.stable, indicator), known(tick.candidate, indicator)
-        if indicator not in state.evidence and not stable and not candidate:
+        if indicator not in named and indicator not in state.evidence:
             continue
+        stable, candidate = known(tick.stable, indicator), known(tick.candidate, indicator)
+        heard = heard or bool(candidate)
         before = state.of(indicator)
         if closing:
-            before = _close_window(before, indicator, settings)
+            before = _close_window(before, indicator, settings, alone=alone)
         evidence[indicator] = _learn(before, indicator, stable, candidate, settings, alone=alone)
     answered = total(known(tick.candidate, "errors").values())
-    heard = any(known(tick.candidate, indicator) for indicator in INDICATORS)
     return State(
         started_at=tick.at if state.started_at is None and heard else state.started_at,
         last_tick_at=tick.at,
@@ -91,6 +92,7 @@ def _learn(
         excess=excess,
         pairs=pairs,
         pods=_attribute(before.pods, candidate),
+        stable_pods=_attribute(before.stable_pods, stable),
     )
 
 
@@ -157,25 +159,26 @@ def _remember(arm: Arm, counts: Counts) -> Arm:
     )
 
 
-def _close_window(evidence: Evidence, indicator: Indicator, settings: Settings) -> Evidence:
-    written = settings.limits.get(indicator)
+def _close_window(evidence: Evidence, indicator: Indicator, settings: Settings, *, alone: bool) -> Evidence:
+    written, least = settings.limits.get(indicator), settings.least(indicator)
+    limit = limit_of(evidence, indicator, settings) if alone or written is None else written
     return msgspec.structs.replace(
-        evidence,
-        stable=_close(evidence.stable, written, settings),
-        candidate=_close(evidence.candidate, limit_of(evidence, indicator, settings), settings),
+        evidence, stable=_close(evidence.stable, written, least), candidate=_close(evidence.candidate, limit, least)
     )
 
 
-def _close(arm: Arm, limit: float | None, settings: Settings) -> Arm:
+def _close(arm: Arm, limit: float | None, least: float) -> Arm:
     share, bad_windows = arm.window.share, arm.bad_windows
-    if limit is not None and share is not None and arm.window.total >= settings.min_requests:
+    if limit is not None and share is not None and arm.window.total >= least:
         bad_windows = bad_windows + 1 if share > limit else 0
     return msgspec.structs.replace(arm, window=Counts(), last=arm.window, bad_windows=bad_windows)
 
 
-def _attribute(before: Pods, candidate: Pods) -> Pods:
+def _attribute(before: Pods, now: Pods) -> Pods:
+    if not now:
+        return before
     pods = {uid: counts.times(POD_FADING) for uid, counts in before.items()}
-    for uid, counts in candidate.items():
+    for uid, counts in now.items():
         pods[uid] = pods.get(uid, Counts()).plus(counts)
     kept = sorted(pods, key=lambda uid: (-pods[uid].bad, -pods[uid].total, uid))[:MOST_PODS]
     return {uid: pods[uid] for uid in sorted(kept)}

@@ -27,6 +27,46 @@ def one_pod(evidence: Evidence) -> str | None:
     return worst if bounds(others, SIGMAS)[0] <= usual else None
 
 
+def pods_differ(evidence: Evidence) -> bool:
+    """Whether pods of one version differ so much, and for so long, that the versions differ no more than that.
+
+    The bets take outcomes of different ticks for independent. Where pods have shares of their own, more ticks do not
+    make the versions more comparable, only more pods do; so it is asked how far apart two versions of so many such
+    pods may be, in one of 200 cases (Student's t, for the spread is estimated from few pods).
+    """
+    arms = [list(pods.values()) for pods in (evidence.stable_pods, evidence.pods)]
+    surplus, freedom = 0.0, 0
+    for pods in arms:
+        share = total(pods).share
+        if len(pods) > 1 and share and share < 1:
+            chance = share * (1 - share)
+            surplus += sum((pod.bad - pod.total * share) ** 2 / (pod.total * chance) for pod in pods)
+            freedom += len(pods) - 1
+    if freedom == 0 or surplus <= _chi_square(freedom):
+        return False
+    stable, candidate = (total(pods) for pods in arms)
+    both = stable.plus(candidate)
+    if not stable.total or not candidate.total or not both.share:
+        return False
+    usual = both.total / sum(len(pods) for pods in arms)
+    correlation = min(1.0, (surplus / freedom - 1) / max(usual - 1, 1.0))
+    spread = sum(correlation / len(pods) + 1 / total(pods).total for pods in arms)
+    apart = candidate.bad / candidate.total - stable.bad / stable.total
+    return apart < _student(freedom) * math.sqrt(both.share * (1 - both.share) * spread)
+
+
+def _chi_square(freedom: int) -> float:
+    """Its 95 % quantile. Wilson, Hilferty, PNAS 17 (1931)."""
+    part = 2 / (9 * freedom)
+    return freedom * (1 - part + 1.645 * math.sqrt(part)) ** 3
+
+
+def _student(freedom: int) -> float:
+    """Its one-sided 99.5 % quantile."""
+    table = (63.66, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
+    return table[freedom - 1] if freedom <= len(table) else 2.58 + 5.9 / freedom
+
+
 def at_most(counts: Counts, share: float) -> float:
     """The chance of no more bad outcomes than these if each is bad with the chance `share`."""
     n, most = round(counts.total), round(counts.bad)

@@ -83,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True):
         """The log-wealth at which the candidate is not worse."""
         return math.log(1 / self.beta)
 
+    def least(self, indicator: Indicator) -> float:
+        """Outcomes without which nothing is concluded. `stalled` has one for each pod and tick, about all that runs."""
+        return min(5, self.min_requests) if indicator == "stalled" else self.min_requests
+
     @property
     def max_bake(self) -> float:
         """Seconds after which a candidate that nothing speaks against need not be proven to be no worse."""

@@ -71,6 +71,8 @@ class Evidence(msgspec.Struct, frozen=True, rename="camel"):
     """How far the stable one's pods scatter more than by chance, and how many pairs of outcomes show it."""
     pods: dict[str, Counts] = {}
     """The candidate's outcomes by pod, fading; those with the most bad ones."""
+    stable_pods: dict[str, Counts] = {}
+    """The same of the stable version."""
 
 
 PAST = 2000.0

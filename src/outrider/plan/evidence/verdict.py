@@ -21,6 +21,7 @@ SHARED_INCIDENT = "SharedIncident"
 STALE_DATA = "StaleData"
 NODE_FAULT = "NodeFault"
 ONE_POD_ONLY = "OnePodOnly"
+PODS_DIFFER = "PodsDiffer"
 INCONCLUSIVE = "Inconclusive"
 """Why nothing is done. `AwaitingRequests` too, once the bake time is over."""
 
