@@ -71,6 +71,7 @@ def play(traffic: Traffic, story: Story, releases: int) -> list[Cell]:
         for now, tick in release:
             for rule in [rule for rule in undecided if rule.decides(now, tick)]:
                 undecided.remove(rule)
+                release.compared = release.compared and rule.name != names[0]
                 # Whoever decides before the first bad answer needs no time for it.
                 found[rule.name].append(now - (now if release.first_bad is None else release.first_bad))
             if not undecided:

@@ -96,13 +96,16 @@ class Release:
 
     def __init__(self, traffic: Traffic, story: Story, seed: str) -> None:
         self._traffic, self._story, self._chance = traffic, story, random.Random(seed)
+        self.compared = True
+        """Whether anybody still looks at the stable version's answers."""
         self.first_bad: float | None = None
         """Seconds since the beginning: when the candidate gave the first bad answer that the fault explains."""
 
     def __iter__(self) -> Iterator[tuple[float, Tick]]:
         for number in range(-HISTORY_TICKS, int(self._story.seconds / TICK)):
             began = number * TICK
-            stable = self._arm("old", began, STABLE_PODS) if began < self._story.stable_until else {}
+            beside = began < self._story.stable_until and self.compared
+            stable = self._arm("old", began, STABLE_PODS) if beside else {}
             candidate = self._arm("new", began, self._traffic.pods) if number >= 0 else {}
             yield began + TICK, Tick(at=began + TICK, seconds=TICK, stable=stable, candidate=candidate)
 
