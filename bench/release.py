@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "parts"))
@@ -44,6 +44,10 @@ MORE = (
     (MEDIUM, Story("20 % errors when alone", errors=0.2, begins=300, stable_until=120)),
     (MEDIUM, Story("identical, alone after 2 min", stable_until=120)),
     (Traffic(0.2, 0.1, probes=0), Story("identical, no probes")),
+    *(
+        (Traffic(20, share), replace(ONE_PERCENT, name="identical, pods differ for good", lasting=0.01))
+        for share in SHARES
+    ),
 )
 
 

@@ -52,6 +52,8 @@ class Story:
     """Only the candidate's first pod has it."""
     clustering: float = 0.0
     """The intra-class correlation of the outcomes of a pod in a tick, with both versions."""
+    lasting: float = 0.0
+    """The same correlation of the errors of a pod for as long as it lives: every pod has a share of its own."""
     usual_errors: float = USUAL_ERRORS
     stable_until: float = math.inf
     """When the last stable pod goes."""
@@ -96,6 +98,7 @@ class Release:
 
     def __init__(self, traffic: Traffic, story: Story, seed: str) -> None:
         self._traffic, self._story, self._chance = traffic, story, random.Random(seed)
+        self._own: dict[str, float] = {}
         self.compared = True
         """Whether anybody still looks at the stable version's answers."""
         self.first_bad: float | None = None
@@ -126,7 +129,9 @@ class Release:
         if faulty and story.hung:
             return self._hanging(arm, began, probes)
         ended = requests + probes
-        errors = binomial(self._chance, ended, self._share(story.errors if faulty else story.usual_errors))
+        errors = binomial(
+            self._chance, ended, self._errors(f"{arm}-{pod}", story.errors if faulty else story.usual_errors)
+        )
         slow = binomial(self._chance, ended, self._share(story.slow if faulty else USUAL_SLOW))
         if arm == "new" and faulty:
             self._note(began, slow if story.slow != USUAL_SLOW else errors)
@@ -140,9 +145,18 @@ class Release:
         found: dict[Indicator, Counts] = {"stalled": Counts(1, 1)}
         return found | ({"errors": Counts(probes, probes)} if late and probes else {})
 
+    def _errors(self, pod: str, mean: float) -> float:
+        if self._story.lasting <= 0:
+            return self._share(mean)
+        if pod not in self._own:
+            self._own[pod] = self._drawn(mean, self._story.lasting)
+        return self._own[pod]
+
     def _share(self, mean: float) -> float:
         """The chance of a bad outcome with one pod in one tick."""
-        correlation = self._story.clustering
+        return self._drawn(mean, self._story.clustering)
+
+    def _drawn(self, mean: float, correlation: float) -> float:
         if correlation <= 0 or not 0 < mean < 1:
             return mean
         size = 1 / correlation - 1
