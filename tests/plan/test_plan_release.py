@@ -4,13 +4,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from plan_world import PlanWorld
+from plan_world import PlanWorld, merged
 from release_evidence import after, old, pods
 
+from outrider.api.labels import MODEL_VERSION
 from outrider.api.llmdeployment import ReleaseStatus
+from outrider.plan.deployment import gates
 from outrider.plan.evidence import State
 
-AUTO: dict[str, Any] = {"rollback": {"autoRollback": {"enabled": True}}}
+AUTO: dict[str, Any] = {"rollback": {"autoRollback": {"enabled": True, "window": "1s"}}}
 FAILING = after([(pods((20, 20)), old((0, 40)))] * 6)
 """All of the candidate's answers are bad, and none of the stable one's."""
 FAULTY = after([(pods((4, 20)), old((0, 40)))] * 12)
@@ -21,7 +23,7 @@ FINE = after([(pods((0, 20)), old((0, 40)))] * 6)
 def served(*versions: str, **spec: Any) -> PlanWorld:
     """These versions were released, one after another."""
     world = PlanWorld()
-    world.edit({**AUTO, **spec})
+    world.edit(merged(AUTO, spec))
     for version in versions:
         world.version(version)
         world.settle()
@@ -36,7 +38,7 @@ def release_of(world: PlanWorld) -> ReleaseStatus:
 def found(world: PlanWorld, state: State) -> ReleaseStatus:
     world.counted = state
     world.settle()
-    world.counted = None
+    world.counted = State()
     return release_of(world)
 
 
@@ -194,7 +196,7 @@ def test_a_retry_is_a_new_comparison() -> None:
     world.objects["ModelRevision", rejected.metadata.name]["metadata"]["annotations"] = annotations
     world.settle()
     release = release_of(world)
-    assert (release.version, release.phase, release.evidence) == ("v1.1.0", "Watching", "")
+    assert (release.version, release.phase, release.indicators) == ("v1.1.0", "Watching", ())
     assert found(world, FAILING).phase == "RolledBack"
 
 
@@ -222,12 +224,83 @@ def test_it_is_looked_at_every_five_seconds_while_it_may_be_taken_back() -> None
     assert world.plan().requeue_at == world.now + 30
 
 
-def test_old_pods_and_new_ones_serve_side_by_side_for_the_window() -> None:
-    def pause(world: PlanWorld) -> object:
-        return world.objects["Deployment", "llama"]["spec"].get("minReadySeconds")
+def pause(world: PlanWorld) -> object:
+    return world.objects["Deployment", "llama"]["spec"].get("paused")
 
-    world = served("v1.0.0", "v1.1.0", rollback={"autoRollback": {"enabled": True, "window": "90s"}})
-    assert pause(world) == 90
-    found(world, FAILING)
-    assert pause(world) is None, "a rollback waits for nothing"
-    assert pause(served("v1.0.0", rollback={"autoRollback": {"enabled": False}})) is None
+
+def trying(**auto: Any) -> PlanWorld:
+    """v1.1.0 has its first replica ready."""
+    world = served("v1.0.0", rollback={"autoRollback": {"enabled": True, **auto}})
+    world.version("v1.1.0")
+    for _ in range(12):
+        world.reconcile()
+        world.tick()
+    return world
+
+
+def test_the_first_new_replica_is_tried_beside_all_old_ones_before_the_rest_follow() -> None:
+    world = trying(window="90s")
+    assert pause(world) is True
+    assert len([pod for pod in world.snapshot().pods if pod.ready and pod.version == "v1.0.0"]) == 2
+    assert len([pod for pod in world.snapshot().pods if pod.ready and pod.version == "v1.1.0"]) == 1
+    world.now += 90
+    world.settle()
+    assert pause(world) is None
+    assert world.serving_versions() == {"v1.1.0"}
+    assert release_of(world).stage == "Rollout"
+
+
+def test_no_old_replica_goes_before_the_new_one_is_tried_however_late_the_pause_is_seen() -> None:
+    world = served("v1.0.0", rollback={"autoRollback": {"enabled": True, "window": "90s"}})
+    world.version("v1.1.0")
+    for _ in range(20):
+        world.reconcile()
+        workload = world.objects["Deployment", "llama"]
+        if pause(world) and "seen late" not in workload["metadata"]["labels"]:
+            snapshot = world.snapshot()
+            assert snapshot.workload is not None
+            behind = msgspec.structs.replace(snapshot.workload, observed_generation=0)
+            opened = gates.opened(msgspec.structs.replace(snapshot, workload=behind), world.now)
+            assert not [one for one in opened if one.condition.status == "True"]
+        world.tick()
+    assert world.serving_versions() == {"v1.0.0", "v1.1.0"}
+
+
+def test_a_bad_version_on_trial_leaves_all_old_replicas_where_they_are() -> None:
+    world = trying(window="90s")
+    assert found(world, FAILING).phase == "RolledBack"
+    assert pause(world) is None
+    assert world.serving_versions() == {"v1.0.0"}
+    assert len(world.pods) == 2
+
+
+def test_another_template_in_the_middle_of_a_trial_ends_no_replica_that_serves() -> None:
+    world = trying(window="90s")
+    world.edit({"runtime": {"env": [{"name": "HF_HOME", "value": "/models"}]}})
+    for _ in range(12):
+        world.reconcile()
+        world.tick()
+        assert len([pod for pod in world.snapshot().pods if pod.ready]) >= 2
+    world.now += 90
+    world.settle()
+    assert world.serving_versions() == {"v1.1.0"}
+
+
+NO_TRIAL: dict[str, dict[str, Any]] = {
+    "nothing is done by itself": {"enabled": False},
+    "it is only recommended": {"enabled": True, "mode": "recommend"},
+}
+
+
+@pytest.mark.parametrize("auto", NO_TRIAL.values(), ids=NO_TRIAL.keys())
+def test_there_is_no_trial_where(auto: dict[str, Any]) -> None:
+    world = served("v1.0.0", "v1.1.0", rollback={"autoRollback": {"window": "1h", **auto}})
+    assert world.serving_versions() == {"v1.1.0"}
+
+
+def test_a_trial_is_over_when_there_is_nothing_to_be_compared_with_any_more() -> None:
+    world = trying(window="1h")
+    world.pods = [pod for pod in world.pods if pod["metadata"]["labels"][MODEL_VERSION] == "v1.1.0"]
+    world.settle()
+    assert world.serving_versions() == {"v1.1.0"}
+    assert len(world.pods) == 2

@@ -44,6 +44,10 @@ CAUGHT: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], st
     ),
     "it writes for ever": (saboteurs.never_rests(), "in the end there is quiet"),
     "it wakes people up for nothing": (saboteurs.cries_wolf, "never an alarm about nothing"),
+    "it takes good versions back": (
+        saboteurs.takes_back_what_is_good,
+        "never a version taken back that did not fail",
+    ),
     "it has a defect": (saboteurs.has_a_defect, "no reconcile crashes"),
 }
 

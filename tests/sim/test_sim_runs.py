@@ -7,13 +7,14 @@ import sys
 import msgspec
 import pytest
 
-from outrider.sim.crashes import NAME, SPEC, crash_everywhere, life
+from outrider.sim.crashes import LIVES, NAME, SPEC, WATCHED, crash_everywhere, life
 from outrider.sim.draw import draw
 from outrider.sim.edits import edits
 from outrider.sim.incidents import (
     AnyIncident,
     ApiTrouble,
     Apply,
+    BadVersion,
     Crash,
     Edit,
     Meddle,
@@ -55,15 +56,25 @@ def test_a_long_day_breaks_no_promise() -> None:
 
 @pytest.mark.e2e
 def test_a_crash_after_any_call_of_a_services_life_changes_nothing_about_its_end() -> None:
-    outcomes = dict(crash_everywhere())
-    assert len(outcomes) > 50, "the life is long enough to mean something"
-    assert {number: one.violation for number, one in outcomes.items() if one.violation is not None} == {}
+    outcomes = {(what, number): one for what, number, one in crash_everywhere()}
+    for what in LIVES:
+        assert (what, 40) in outcomes, "the life is long enough to mean something"
+    assert {where: one.violation for where, one in outcomes.items() if one.violation is not None} == {}
 
 
 def test_a_crash_in_the_middle_of_a_release_is_survived() -> None:
-    outcome = run(life(25))
+    outcome = run(life(next(iter(LIVES)), 25))
     assert outcome.starts == 2
     assert outcome.violation is None
+
+
+def test_a_bad_release_is_taken_back_in_the_simulation_too() -> None:
+    bad = BadVersion(at=1, seconds=3600, version="v1.1.0", how="answers errors")
+    edit = Edit(at=60, deployment=NAME, spec={"model": {"version": "v1.1.0"}})
+    incidents = (Apply(at=1, deployment=NAME, spec=WATCHED), bad, edit)
+    outcome = run(Scenario(seed=1, load_seconds=3.0, incidents=incidents), tell=True)
+    assert outcome.violation is None
+    assert [one.what for one in outcome.timeline.entries if one.what.startswith("RolledBack: v1.1.0")]
 
 
 def test_after_each_of_many_edits_there_is_what_a_fresh_install_makes() -> None:

@@ -98,6 +98,12 @@ def cries_wolf(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+def takes_back_what_is_good(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+    if (call, kind) == ("patch_status", MODEL_REVISION) and body.get("firstServedTime"):
+        body["rejection"] = {"time": body["firstServedTime"], "reason": "ErrorsWorse", "message": "made up"}
+    return body
+
+
 def has_a_defect(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
     raise KeyError("a defect")
 

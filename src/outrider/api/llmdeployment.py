@@ -17,6 +17,9 @@ Phase = Literal[
 ReleasePhase = Literal["Watching", "Ended", "RolledBack"]
 """Watching: it may still be rolled back by itself. Ended: it has proven itself, or something else was asked for."""
 
+ReleaseStage = Literal["Trial", "Rollout"]
+"""Trial: the first replicas serve beside the old ones, and no further ones are replaced. Rollout: the rest follow."""
+
 UNKNOWN = "<unknown>"
 """What a printed column says when nobody knows. Columns are never empty: an empty cell shifts `awk`'s fields."""
 NONE = "<none>"
@@ -74,6 +77,9 @@ class ReleaseStatus(msgspec.Struct, frozen=True, rename="camel"):
     """The one that it is compared with, and that takes its place if it is worse."""
     started_time: str = ""
     phase: ReleasePhase = "Watching"
+    stage: ReleaseStage = "Rollout"
+    trial_since: str = ""
+    """Since when the first replicas of the candidate take requests beside the stable ones."""
     verdict: str = "Watching"
     """Watching, RollBack, Hold or Good: what the evidence says, whether or not it is acted upon."""
     reason: str = ""

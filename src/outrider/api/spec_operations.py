@@ -185,8 +185,8 @@ class AutoRollback(msgspec.Struct, frozen=True, rename="camel"):
     triggers: Annotated[tuple[WrittenTriggers, ...], Meta(max_length=50)] = ()
     """Any of them asks for a rollback: `errorRate: ">1%"`, `latencyP95: ">1000ms"`, `throughput: "<10 tokens/sec"`."""
     window: DurationField = Duration.of_seconds(60)
-    """The time over which the indicators are taken, and for which each new replica serves beside the old ones before
-    the release goes on. Default: 60s."""
+    """The time over which the indicators are taken, and for which the first new replicas serve beside the old ones
+    before the rest are replaced. Default: 60s."""
     min_requests: NotNegative = 20
     """Fewer requests than this in a window say nothing. Default: 20."""
     consecutive: Count = 2

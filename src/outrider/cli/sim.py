@@ -255,16 +255,16 @@ def _crash_everywhere(save: Path | None, output: TableOrData) -> int:
 
     calls = 0
     with Progress() as progress:
-        for number, outcome in crash_everywhere():
-            calls = number
-            progress.show(f"killed after call {number}")
+        for what, number, outcome in crash_everywhere():
+            calls += 1
+            progress.show(f"{what}: killed after call {number}")
             if outcome.violation is not None:
-                return _report(life(number), save, output)
+                return _report(life(what, number), save, output)
     found = {"calls": calls, "violation": None}
     if output != "table":
         print_structured(found, output)
     else:
-        print(f"Killed after each of the {calls} calls of a service's life: every promise held.")
+        print(f"Killed after each of the {calls} calls of a service's lives: every promise held.")
     return Exit.OK
 
 

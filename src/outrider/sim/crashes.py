@@ -1,8 +1,8 @@
-"""One life of a service, with the operator killed after every single call that changes something."""
+"""Lives of a service, with the operator killed after every single call that changes something."""
 
 from collections.abc import Iterator
 
-from outrider.sim.incidents import AnyIncident, Apply, Crash, Edit, Pin, Remove, Scenario, Unpin
+from outrider.sim.incidents import AnyIncident, Apply, BadVersion, Crash, Edit, Pin, Remove, Scenario, Unpin
 from outrider.sim.run import Outcome, run
 
 NAME = "llama"
@@ -11,30 +11,45 @@ SPEC = {
     "replicas": 2,
     "resources": {"requests": {"nvidia.com/gpu": "1"}},
 }
-LIFE: tuple[AnyIncident, ...] = (
-    Apply(at=1, deployment=NAME, spec=SPEC),
-    Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
-    Pin(at=100, deployment=NAME, version="previous-stable"),
-    Unpin(at=150, deployment=NAME),
-    Remove(at=200, deployment=NAME),
-)
-"""Install, release, emergency rollback, release again, delete."""
+WATCHED = {**SPEC, "rollback": {"autoRollback": {"enabled": True, "window": "15s"}}}
+LIVES: dict[str, tuple[AnyIncident, ...]] = {
+    "install, release, emergency rollback, release again, delete": (
+        Apply(at=1, deployment=NAME, spec=SPEC),
+        Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+        Pin(at=100, deployment=NAME, version="previous-stable"),
+        Unpin(at=150, deployment=NAME),
+        Remove(at=200, deployment=NAME),
+    ),
+    "install, bad release that is taken back by itself, Git that insists, good release, delete": (
+        Apply(at=1, deployment=NAME, spec=WATCHED),
+        BadVersion(at=2, seconds=400, version="v1.1.0", how="answers errors"),
+        Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+        Edit(at=150, deployment=NAME, spec={"model": {"version": "v1.1.0"}, "replicas": 1}),
+        Edit(at=200, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
+        Remove(at=330, deployment=NAME),
+    ),
+}
 DOWN_SECONDS = 5.0
 MOST_CALLS = 1000
 """A life that takes more calls than this has gone wild."""
 
 
-def life(crash_after: int) -> Scenario:
-    """The life with the operator killed right after its n-th call that changes something; 0 for no crash."""
+def life(what: str, crash_after: int) -> Scenario:
+    """One of the lives with the operator killed right after its n-th call that changes something; 0 for no crash."""
     crash = (Crash(at=0.0, calls=crash_after, down_seconds=DOWN_SECONDS),) if crash_after else ()
-    return Scenario(seed=1, incidents=(*crash, *LIFE), nodes=1, load_seconds=3.0)
+    return Scenario(seed=1, incidents=(*crash, *LIVES[what]), nodes=1, load_seconds=3.0)
 
 
-def crash_everywhere() -> Iterator[tuple[int, Outcome]]:
-    """Play the life once for each call that there is to die after. Raises `RuntimeError` if it never ends."""
-    for number in range(1, MOST_CALLS):
-        outcome = run(life(number))
-        if outcome.starts == 1 and outcome.violation is None:
-            return  # it was over before the crash came
-        yield number, outcome
-    raise RuntimeError(f"one life of a service takes more than {MOST_CALLS} calls")
+def crash_everywhere() -> Iterator[tuple[str, int, Outcome]]:
+    """Play each life once for each call that there is to die after: (life, call, outcome).
+
+    Raises `RuntimeError` if one never ends.
+    """
+    for what in LIVES:
+        for number in range(1, MOST_CALLS):
+            outcome = run(life(what, number))
+            if outcome.starts == 1 and outcome.violation is None:
+                break  # it was over before the crash came
+            yield what, number, outcome
+        else:
+            raise RuntimeError(f"one life of a service takes more than {MOST_CALLS} calls: {what}")

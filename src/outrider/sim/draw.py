@@ -43,6 +43,8 @@ WATCHED = (
 )
 SECONDS_BETWEEN_INCIDENTS = 45.0
 """On average: so that some come while the one before is still being dealt with, and some into a quiet world."""
+WATCHED_SHARE = 0.4
+"""Of the services whose releases may be taken back by themselves."""
 HANDS_OFF = 0.75
 """Share of the time in which something may begin: the rest is for what has begun to end."""
 
@@ -55,7 +57,12 @@ def first_spec(rng: random.Random) -> Spec:
         "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": rng.choice(VERSIONS[:2])},
         "replicas": rng.randint(1, 3),
         "resources": {"requests": {"nvidia.com/gpu": rng.choice(("1", "2"))}},
+        **({"rollback": {"autoRollback": _auto_rollback(rng)}} if rng.random() < WATCHED_SHARE else {}),
     }
+
+
+def _auto_rollback(rng: random.Random) -> Spec:
+    return {"enabled": True, "window": rng.choice(("15s", "60s")), "triggers": [{"errorRate": ">1%"}]}
 
 
 def edit(rng: random.Random) -> Spec:
@@ -128,6 +135,7 @@ _EDITS: tuple[tuple[float, Callable[[random.Random], Spec]], ...] = (
     (1, lambda rng: {"resources": {"requests": {"memory": rng.choice(("32Gi", "64Gi", None))}}}),
     (1, lambda rng: {"resources": {"requests": {"cpu": rng.choice((4, "500m", None))}}}),
     (1, lambda rng: {"rollback": {"autoRollback": {"bakeTime": rng.choice(("1m", "30m", None))}}}),
+    (1, lambda rng: {"rollback": {"autoRollback": rng.choice((_auto_rollback(rng), {"enabled": None}))}}),
     (1, lambda rng: {"model": {"image": rng.choice(("vllm/vllm-openai:v0.11.0", ""))}}),
 )
 

@@ -17,7 +17,7 @@ from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store.history import Change
 from outrider.local.store.records import decode
 from outrider.sim.kubelet import has_condition
-from outrider.sim.truth import ANY, Truth, takers
+from outrider.sim.truth import ANY, Truth, rejection, takers
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -145,6 +145,9 @@ class Promises:
         if not all(wish.pinned for wish in wishes):
             # Pins and specs come by different watches: a spec may be seen before the pin that it came with.
             asked |= {wish.spec_version for wish in wishes}
+        service = self.truth.service(name)
+        if after in service.served and any(version in service.taken_back for version in asked):
+            return  # it takes the place of one that was taken back
         if ANY not in asked and after not in asked:
             only = ", ".join(sorted(asked)) or "nothing"
             message = (
@@ -152,8 +155,10 @@ class Promises:
             )
             yield "never a version that nobody asked for", message
 
-    def _revision(self, change: Change, obj: Object, _now: float) -> Broken:
+    def _revision(self, change: Change, obj: Object, now: float) -> Broken:
         spec, owner = obj["spec"], str(obj["metadata"]["ownerReferences"][0]["uid"])
+        if not change.removed and change.old is not None:
+            yield from self._taken_back(change, obj, now)
         if change.removed or change.old is not None:  # that it never changes the server sees to
             return
         key = owner, int(spec.get("sequence", 0))
@@ -162,6 +167,20 @@ class Promises:
             yield (
                 "revisions are numbered without repetition",
                 f"{obj['metadata']['name']} and {other} are both number {key[1]}",
+            )
+
+    def _taken_back(self, change: Change, obj: Object, now: float) -> Broken:
+        """A version is taken back: it must have failed, as far as anybody could tell."""
+        found, before = rejection(obj), rejection(decode(change.old.data)) if change.old is not None else None
+        if found is None or (before is not None and before["time"] == found["time"]):
+            return
+        version, name = str(obj["spec"]["version"]), str(obj["spec"]["deployment"])
+        failed = self.truth.service(name).blamed.get(version)
+        if failed is None or now - failed > self.truth.window:
+            why = f"{found['reason']}: {found['message']}"
+            yield (
+                "never a version taken back that did not fail",
+                f"{version} of {name} is taken back ({why}), and none of its pods failed",
             )
 
     # What is said

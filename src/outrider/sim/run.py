@@ -292,10 +292,18 @@ class _Game:
             return
         self._truth.faults_until(incident.until)
         if isinstance(incident, NodeLost):
-            await kubelet.lose(incident, f"node-{incident.node % self.scenario.nodes}")
+            node = f"node-{incident.node % self.scenario.nodes}"
+            for pod in kubelet.pods.values():
+                if pod.node == node:  # until the control plane knows, a silent node looks like a silent version
+                    self._truth.blame(pod.version, incident.until, pod.deployment)
+            await kubelet.lose(incident, node)
         elif isinstance(incident, PodFault):
-            kubelet.fault(incident, self.world.pod_at(incident.deployment, incident.place) or "nobody")
+            uid = self.world.pod_at(incident.deployment, incident.place)
+            if uid:
+                self._truth.blame(kubelet.pods[uid].version, incident.until, incident.deployment)
+            kubelet.fault(incident, uid or "nobody")
         else:
+            self._truth.blame(incident.version, incident.until)
             kubelet.fault(incident)
 
     def _process(self) -> OperatorProcess:

@@ -9,7 +9,7 @@ from outrider.kube.objects import DEPLOYMENT, HTTP_ROUTE, POD, POD_DISRUPTION_BU
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store import Store
 from outrider.sim.kubelet import ready
-from outrider.sim.truth import ANY, Truth
+from outrider.sim.truth import ANY, Service, Truth
 
 HOLDS = frozenset({"NoPreviousStableVersion", "UnknownRevision", "InvalidSpec"})
 """Reasons for which what is asked for cannot be made true, and what serves goes on."""
@@ -55,8 +55,11 @@ def _served(store: Store, truth: Truth, name: str, obj: Object) -> Iterator[str]
         return
     wish = service.wishes[-1]
     held = condition["reason"] in HOLDS
+    taken_back = conditions.get("RolledBack", {}).get("status") == "True"
+    if conditions.get("ReleaseHealthy", {}).get("status") == "False" and not serving_nothing(service):
+        return  # it is bad, and people are to decide: it stays where it is
     expected = str(status.get("effectiveVersion") or "").replace(NONE, "")
-    if wish.version != ANY and not held and expected != wish.version:
+    if wish.version != ANY and not held and not taken_back and expected != wish.version:
         yield f"{name} should serve {wish.version}, and its status says {expected or 'nothing'}"
     wanted = wish.replicas if expected else 0
     pods = [pod for pod in _owned(store, POD, name) if (pod.get("status") or {}).get("phase") != "Failed"]
@@ -73,6 +76,10 @@ def _served(store: Store, truth: Truth, name: str, obj: Object) -> Iterator[str]
         yield f"{name} serves, and Ready is {condition['status']} ({condition['reason']}): {condition['message']}"
     elif condition["status"] == "True" and (held or not wanted):
         yield f"{name} is Ready, and nobody could tell why"
+
+
+def serving_nothing(service: Service) -> bool:
+    return service.endpoints == 0
 
 
 def _one(store: Store, kind: Kind[Any], name: str) -> Object | None:

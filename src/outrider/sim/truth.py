@@ -19,7 +19,7 @@ from outrider.api.version import is_previous_stable
 from outrider.controllers.deployment.gather import parse_deployment
 from outrider.kube.api import Kind, Object
 from outrider.kube.objects import ENDPOINT_SLICE, POD
-from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
+from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.sim.kubelet import has_condition, ready
@@ -73,6 +73,10 @@ class Service:
     """Until when the scenario has something fail that may be this one's."""
     served: dict[str, float] = field(default_factory=dict)
     """Version to the last moment at which as many of its pods were ready as were wanted at some time in the window."""
+    blamed: dict[str, float] = field(default_factory=dict)
+    """Version to the moment until which something failed that may have been it."""
+    taken_back: dict[str, str] = field(default_factory=dict)
+    """Version to the rejection (its time) by which it was taken back, while that stands."""
     slices: dict[str, int] = field(default_factory=dict)
     """EndpointSlice to the number of endpoints in it that take requests."""
 
@@ -116,6 +120,7 @@ class Truth:
             LLM_DEPLOYMENT.plural: self._deployment,
             VERSION_PIN.plural: self._version_pin,
             ENDPOINT_SLICE.plural: self._endpoints,
+            MODEL_REVISION.plural: self._revision,
         }
 
     def service(self, name: str) -> Service:
@@ -139,6 +144,11 @@ class Truth:
         """Something fails until then: whose pods it is about is not looked into."""
         for service in self.services.values():
             service.faulty_until = max(service.faulty_until, at)
+
+    def blame(self, version: str, until: float, name: str = "") -> None:
+        """Pods of the version fail until then; of one service, or of all."""
+        for one in [self.service(name)] if name else self.services.values():
+            one.blamed[version] = max(one.blamed.get(version, -1e9), until)
 
     # Following the store
 
@@ -202,6 +212,14 @@ class Truth:
             service.pin = pin
             self._wish(service)
 
+    def _revision(self, change: Change, obj: Object) -> None:
+        taken_back, spec = self.service(obj["spec"]["deployment"]).taken_back, obj["spec"]
+        found = rejection(obj)
+        if found is None or found.get("lifted") or change.removed:
+            taken_back.pop(spec["version"], None)
+        else:
+            taken_back[spec["version"]] = found["time"]
+
     def _endpoints(self, change: Change, obj: Object) -> None:
         meta = obj["metadata"]
         name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
@@ -212,6 +230,12 @@ class Truth:
             service.slices.pop(meta["name"], None)
         else:
             service.slices[meta["name"]] = takers(obj)
+
+
+def rejection(obj: Object) -> dict[str, Any] | None:
+    """Why a ModelRevision object was taken back by itself; None where it was not."""
+    found: dict[str, Any] | None = (obj.get("status") or {}).get("rejection")
+    return found
 
 
 def takers(obj: Object) -> int:

@@ -69,6 +69,7 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> 
         revision=revision,
         version=versions.get(revision) or pod.metadata.labels.get(labels.MODEL_VERSION, ""),
         ready=pod.ready,
+        was_ready=pod.ready or _lost_readiness(pod),
         containers_ready=pod.containers_ready,
         gate=_gate(pod),
         terminating=pod.metadata.deletion_timestamp is not None,
@@ -100,6 +101,18 @@ def _waiting(pod: Pod) -> tuple[str, str]:
         if waiting is not None and reason not in STARTING:
             return reason, waiting.message
     return "", ""
+
+
+def _lost_readiness(pod: Pod) -> bool:
+    """Whether it is not ready although its gate is open, and that came later: between the two the kubelet takes a
+    moment, in which a pod that never was ready looks alike.
+    """
+    gate = find_condition(pod.status.conditions, labels.ANSWERS_REQUESTS)
+    ready = find_condition(pod.status.conditions, "Ready")
+    if gate is None or ready is None or gate.status != "True" or ready.status == "True":
+        return False
+    opened, lost = parse_time(gate.last_transition_time), parse_time(ready.last_transition_time)
+    return opened is not None and lost is not None and lost > opened
 
 
 def _gate(pod: Pod) -> ConditionStatus | None:
@@ -188,6 +201,7 @@ def workload_view(deployment: Deployment | None, owner_uid: str) -> WorkloadView
         generation=meta.generation,
         observed_generation=status.observed_generation,
         spec_replicas=spec.replicas,
+        paused=spec.paused,
         template=spec.template,
         max_surge=spec.strategy.rolling_update.max_surge,
         max_unavailable=spec.strategy.rolling_update.max_unavailable,

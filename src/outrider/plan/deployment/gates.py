@@ -15,7 +15,7 @@ from outrider.api.labels import ANSWERS_REQUESTS
 from outrider.api.meta import Condition, Instant, format_time
 from outrider.api.modelrevision import Rejection
 from outrider.plan.actions import SetPodCondition
-from outrider.plan.deployment import rejection
+from outrider.plan.deployment import rejection, trial
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 
@@ -24,7 +24,11 @@ def opened(snapshot: Snapshot, now: Instant) -> list[SetPodCondition]:
     shut = _shut(snapshot)
     found = [(pod, _closed(shut[pod.revision], now)) for pod in snapshot.pods if _is_shut(pod, shut)]
     waiting = [pod for pod in snapshot.pods if pod.gate not in (None, "True") and pod.containers_ready]
-    found += [(pod, _condition(pod, now)) for pod in waiting if pod.probe is not None and not _is_shut(pod, shut)]
+    found += [
+        (pod, _condition(pod, now))
+        for pod in waiting
+        if pod.probe is not None and not _is_shut(pod, shut) and not (pod.probe.ok and trial.waits(snapshot, pod))
+    ]
     return [
         SetPodCondition(
             namespace=snapshot.namespace, name=pod.name, uid=pod.uid, condition=condition, why=condition.message

@@ -4,17 +4,15 @@ import msgspec
 
 from outrider.api.llmdeployment import LLMDeploymentStatus
 from outrider.api.meta import find_condition
-from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.actions import Action, Apply, Delete
-from outrider.plan.deployment import drift, gateway, render, render_picker, render_routes
+from outrider.plan.deployment import drift, gateway, render, render_picker, render_routes, trial
 from outrider.plan.deployment.conditions import ROLLED_OUT
-from outrider.plan.deployment.effective import ALIAS, SPEC, Effective
+from outrider.plan.deployment.effective import Effective
 from outrider.plan.deployment.observed import ExtraView
 from outrider.plan.deployment.picker import Picker
 from outrider.plan.deployment.picker import decide as decide_picker
 from outrider.plan.deployment.render import Body
 from outrider.plan.deployment.revision import revision_body
-from outrider.plan.deployment.rolling import min_ready_seconds
 from outrider.plan.deployment.snapshot import Snapshot
 
 
@@ -59,31 +57,11 @@ def objects(snapshot: Snapshot, effective: Effective, service: str) -> Objects:
     if spec.desired_replicas or snapshot.budget is not None:
         body = render.budget_body(owner, spec)
         found.append(Wanted(body, drift.budget(body, snapshot.budget)))
-    pause = min_ready_seconds(spec, watched=effective.source in (SPEC, ALIAS))
-    body = render.deployment_body(
-        owner,
-        spec,
-        target,
-        config,
-        snapshot.workload,
-        min_ready=pause,
-        paused=_is_held(spec, owner.status, target.hash),
-    )
+    body = render.deployment_body(owner, spec, target, config, snapshot.workload)
+    if trial.pauses(snapshot, target.hash, body["spec"]["template"]):
+        body = render.deployment_body(owner, spec, target, config, snapshot.workload, paused=True)
     found.append(Wanted(body, drift.workload(body, snapshot.workload, rolled_out=_rolled_out(owner.status))))
     return Objects(tuple(found), picker, tuple(_surplus_picker(snapshot, picker, routes, service)))
-
-
-def _is_held(spec: LLMDeploymentSpec, status: LLMDeploymentStatus, revision: str) -> bool:
-    """Whether a release that is worse, and may not be taken back by itself now, stays where it is: what is left of the
-    version before it is all that answers well, until people decide.
-    """
-    release, auto = status.release, spec.rollback.auto_rollback
-    return (
-        auto.enabled
-        and auto.mode == "auto"
-        and release is not None
-        and (release.revision, release.phase, release.verdict) == (revision, "Watching", "RollBack")
-    )
 
 
 def manifests(snapshot: Snapshot, effective: Effective, service: str) -> tuple[Body, ...]:

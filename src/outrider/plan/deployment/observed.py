@@ -24,6 +24,7 @@ class WorkloadView(ChildView, frozen=True):
     generation: int = 0
     observed_generation: int = 0
     spec_replicas: int = 0
+    paused: bool = False
     template: dict[str, Any] = {}
     max_surge: int | str | None = None
     max_unavailable: int | str | None = None

@@ -8,7 +8,7 @@ from outrider.api.llmdeployment import IndicatorStatus, ReleaseStatus
 from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus, Rejection
 from outrider.plan import evidence
-from outrider.plan.deployment import rejection
+from outrider.plan.deployment import rejection, trial
 from outrider.plan.deployment.effective import ALIAS, SPEC, find_revision, has_served, previous_stable
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import CRASH_REASONS
@@ -59,7 +59,7 @@ def look(facts: Facts) -> Release | None:
         return Release(status, looks_again_in=_pause(facts))
     settings = _settings(facts)
     verdict = evidence.judge(watch.state, _situation(facts, status), settings, facts.now)
-    wanted = _concluded(status, verdict, watch, facts.now)
+    wanted = trial.went_on(facts, _concluded(status, verdict, watch, facts.now))
     if verdict.kind == "RollBack":
         return _bad(facts, status, wanted, watch.state.newest.share)
     if verdict.kind == "Good" or _is_old(facts, status, settings.max_bake):
@@ -113,6 +113,7 @@ def _begun(facts: Facts) -> ReleaseStatus | None:
         stable_revision=stable.spec.hash,
         stable_version=stable.spec.version,
         started_time=now,
+        stage="Trial" if trial.begun(snapshot, stable.spec.hash) else "Rollout",
         updated_time=now,
         reason="AwaitingPods",
         message=f"{target.version}: no pod is ready yet.",
@@ -175,7 +176,7 @@ def _pod_facts(pod: PodView, faults: Mapping[str, str]) -> PodFacts:
         uid=pod.uid,
         name=pod.name,
         placed=bool(pod.node),
-        ever_ready=pod.ready or pod.gate == "True",
+        ever_ready=pod.was_ready,
         ready=pod.ready,
         # The kubelet waits 10 s before a second restart and 20 s before a third: whoever waits crashes that often.
         restarts=pod.restarts if pod.waiting in CRASH_REASONS else 0,
@@ -234,7 +235,7 @@ def _is_old(facts: Facts, status: ReleaseStatus, limit: float) -> bool:
 
 def _is_news(before: ReleaseStatus, after: ReleaseStatus, now: Instant) -> bool:
     """Whether it is worth a write: another conclusion at once, other numbers now and then."""
-    if (before.verdict, before.reason) != (after.verdict, after.reason):
+    if any(getattr(before, name) != getattr(after, name) for name in ("verdict", "reason", "stage", "trial_since")):
         return True
     started, updated = parse_time(before.started_time) or now, parse_time(before.updated_time) or now
     return now - updated >= max(WRITE_PAUSE, WRITE_SHARE * (now - started))

@@ -37,13 +37,11 @@ def deployment_body(
     config: PlanConfig,
     workload: WorkloadView | None = None,
     *,
-    min_ready: int = 0,
     paused: bool = False,
 ) -> Body:
     """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works.
 
-    `workload` is the Deployment as it is now, where there is one. `min_ready`: see `rolling.min_ready_seconds`.
-    `paused` stops the rollout where it is.
+    `workload` is the Deployment as it is now, where there is one. `paused` stops the rollout where it is.
     """
     name = owner.metadata.name
     body = object_body("apps/v1", "Deployment", owner, name)
@@ -55,8 +53,6 @@ def deployment_body(
         "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
         "revisionHistoryLimit": 2,
         "template": pod_template(name, spec, revision, config),
-        # Not said where it is nothing: no Deployment is to be written again only for that.
-        **({"minReadySeconds": min_ready} if min_ready else {}),
         **({"paused": True} if paused else {}),
     }
     return signed(body)

@@ -1,7 +1,5 @@
 """How far a rolling update may go beyond and below the wanted number of pods."""
 
-import math
-
 from outrider.api.int_or_percent import resolve
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.deployment.observed import WorkloadView
@@ -35,14 +33,3 @@ def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> int | str:
     before = workload.spec_replicas + resolve(workload.max_surge or 0, workload.spec_replicas, round_up=True)
     most = max(before, workload.replicas)
     return own if most <= wanted + resolve(own, wanted, round_up=True) else most - wanted
-
-
-def min_ready_seconds(spec: LLMDeploymentSpec, *, watched: bool) -> int:
-    """How long each new pod has to be ready before the rollout goes on: while a release may be rolled back by itself,
-    the window over which it is judged, so that old and new pods answer side by side for that long. A rollback waits
-    for nothing. Kubernetes wants it to be less than the progress deadline.
-    """
-    auto = spec.rollback.auto_rollback
-    if not (watched and auto.enabled):
-        return 0
-    return min(math.ceil(auto.window.seconds), spec.progress_deadline_seconds // 2)

@@ -44,6 +44,8 @@ class PodView(msgspec.Struct, frozen=True):
     version: str = ""
     ready: bool = False
     """Ready as the kubelet says, and not being deleted."""
+    was_ready: bool = False
+    """It has been ready at some time, as far as its conditions tell."""
     containers_ready: bool = False
     """Its model server runs and is content with itself; it is not being deleted."""
     gate: ConditionStatus | None = None

@@ -1,0 +1,73 @@
+"""The trial of a new version: its first replicas serve beside the old ones for a while before the rest are replaced.
+
+The Deployment is paused for that, and the readiness gate of the first new pod is opened only when its controller has
+seen the pause, so that no old pod goes for it. `minReadySeconds` would be simpler, and wrong: pods that are ready and
+not yet "available" are the first to be ended when the template changes again (deployment/rolling.go,
+`cleanupUnhealthyReplicas`), which with two edits in a minute can be all that serve.
+"""
+
+from typing import Any
+
+import msgspec
+
+from outrider.api.llmdeployment import ReleaseStatus
+from outrider.api.meta import format_time, parse_time
+from outrider.plan.deployment.drift import difference
+from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.snapshot import PodView, Snapshot
+
+
+def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
+    """Whether the rollout is to stop where it is: for a trial as soon as a new pod could take requests, and where a
+    release is worse and may not be taken back by itself.
+    """
+    release, workload = snapshot.deployment.status.release, snapshot.workload
+    if release is None or (release.revision, release.phase) != (revision, "Watching") or not _is_automatic(snapshot):
+        return False
+    if workload is None or difference(template, workload.template):
+        return False  # what is wanted has changed: pods of it have to come first
+    if release.verdict == "RollBack":
+        return True
+    return release.stage == "Trial" and any(pod.containers_ready for pod in _of(snapshot, revision))
+
+
+def waits(snapshot: Snapshot, pod: PodView) -> bool:
+    """Whether the pod may not take requests yet, because an old one would go for it."""
+    release, workload = snapshot.deployment.status.release, snapshot.workload
+    if release is None or (release.revision, release.phase, release.stage) != (pod.revision, "Watching", "Trial"):
+        return False
+    return workload is None or not workload.paused or workload.observed_generation < workload.generation
+
+
+def begun(snapshot: Snapshot, stable: str) -> bool:
+    """Whether a release that begins now is tried first: it may be taken back by itself, and there is something to
+    compare it with.
+    """
+    return _is_automatic(snapshot) and bool(_of(snapshot, stable))
+
+
+def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
+    """The release with its trial begun or ended, where it is time for that."""
+    snapshot, now = facts.snapshot, facts.now
+    if release.stage != "Trial":
+        return release
+    spec = snapshot.parsed.spec
+    if spec is not None and (not _is_automatic(snapshot) or not _of(snapshot, release.stable_revision)):
+        return msgspec.structs.replace(release, stage="Rollout")
+    since = parse_time(release.trial_since)
+    if since is None:
+        serves = any(pod.ready for pod in _of(snapshot, release.revision))
+        return msgspec.structs.replace(release, trial_since=format_time(now)) if serves else release
+    over = spec is not None and now - since >= spec.rollback.auto_rollback.window.seconds
+    if over and release.verdict in ("Watching", "Good"):
+        return msgspec.structs.replace(release, stage="Rollout")
+    return release
+
+
+def _is_automatic(snapshot: Snapshot) -> bool:
+    spec = snapshot.parsed.spec
+    return spec is not None and spec.rollback.auto_rollback.enabled and spec.rollback.auto_rollback.mode == "auto"
+
+
+def _of(snapshot: Snapshot, revision: str) -> list[PodView]:
+    return [pod for pod in snapshot.pods if pod.revision == revision and not pod.terminating and not pod.finished]
