@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from outrider.api.labels import ANSWERS_REQUESTS
 from outrider.controllers.deployment.observe import capacity_of, gpus_of, pod_view
 from outrider.controllers.deployment.sensors import pod_url, users_part
 from outrider.kube.objects import Node, Pod
@@ -67,6 +68,28 @@ def test_a_pod_that_ends_is_not_ready() -> None:
     assert pod_view(pod(status), {}, None).ready
     ending = pod_view(pod(status, deletionTimestamp="2026-01-01T00:00:00Z"), {}, None)
     assert (ending.ready, ending.terminating) == (False, True)
+
+
+WAS_READY: dict[str, tuple[tuple[str, str], tuple[str, str], bool]] = {
+    "it is": (("True", "00:00:05"), ("True", "00:00:06"), True),
+    "its gate has just been opened, and the kubelet has not seen it": (
+        ("True", "00:00:05"), ("False", "00:00:00"), False,
+    ),
+    "within the same second nobody can tell": (("True", "00:00:05"), ("False", "00:00:05"), False),
+    "it lost it after its gate was open": (("True", "00:00:05"), ("False", "00:10:00"), True),
+    "its gate is closed": (("False", "00:00:05"), ("False", "00:10:00"), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("gate", "ready", "expected"), WAS_READY.values(), ids=WAS_READY.keys())
+def test_a_pod_was_ready_only_if_it_lost_it_after_its_gate_was_open(
+    gate: tuple[str, str], ready: tuple[str, str], expected: bool
+) -> None:
+    conditions = [
+        {"type": kind, "status": status, "lastTransitionTime": f"2026-01-01T{at}Z"}
+        for kind, (status, at) in ((ANSWERS_REQUESTS, gate), ("Ready", ready))
+    ]
+    assert pod_view(pod({"conditions": conditions}), {}, None).was_ready is expected
 
 
 def test_versions_come_from_the_revision_and_not_from_a_label_that_cannot_hold_them() -> None:

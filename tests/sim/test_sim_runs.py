@@ -182,6 +182,17 @@ FOUND: dict[str, Scenario] = {
             Edit(at=203.6, deployment=NAME, spec={"model": {"version": "v2.0.0"}}),
         ),
     ),
+    "a second edit while new pods had to be ready for a minute ended the only one that served": Scenario(
+        seed=200056,
+        nodes=3,
+        incidents=(
+            Apply(
+                at=29, deployment=NAME, spec={**SPEC, "replicas": 1, "rollback": {"autoRollback": {"enabled": True}}}
+            ),
+            Edit(at=87.6, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
+            Edit(at=94.8, deployment=NAME, spec={"runtime": {"env": [{"name": "HF_HOME", "value": "3"}]}}),
+        ),
+    ),
     "a service that is deleted and made anew at once": Scenario(
         seed=1,
         load_seconds=3.0,
