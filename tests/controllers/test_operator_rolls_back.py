@@ -7,7 +7,9 @@ from plan_world import LLAMA, merged
 from virtual_kube import run_virtually
 
 from outrider.api.labels import MODEL_VERSION
-from outrider.kube.objects import EVENT
+from outrider.kube.objects import EVENT, POD
+from outrider.sim.incidents import PodFault
+from outrider.sim.world import NAMESPACE_NAME
 
 AUTO = {"rollback": {"autoRollback": {"enabled": True, "triggers": [{"errorRate": ">1%"}]}}}
 
@@ -113,6 +115,25 @@ def test_a_fault_that_both_versions_share_is_nobodys_fault() -> None:
             await world.clock.sleep(600)
             assert world.revisions()["v1.1.0"].status.state != "Quarantined"
             await world.until_ready("v1.1.0")
+
+    run_virtually(story)
+
+
+def test_one_pod_that_fails_is_not_the_version_and_is_forgotten_when_it_is_replaced() -> None:
+    async def story() -> None:
+        async with OperatorWorld() as world:
+            await serving(world, replicas=3, rollback={"autoRollback": {"enabled": True, "window": "15s"}})
+            await world.version("v1.1.0")
+            await world.until_ready("v1.1.0")
+            bad = next(pod["metadata"] for pod in world.pods() if pod["metadata"]["labels"][MODEL_VERSION] == "v1.1.0")
+            fault = PodFault(at=world.clock.monotonic(), seconds=1e9, deployment="llama", place=0, how="answers errors")
+            world.kubelet.fault(fault, bad["uid"])
+            await until(lambda: world.condition("ReleaseHealthy").reason == "OnePodOnly")
+            assert bad["name"] in world.condition("ReleaseHealthy").message
+            await world.clock.sleep(600)
+            assert world.deployment().status.effective_version == "v1.1.0"
+            await world.api.delete(POD, bad["name"], NAMESPACE_NAME)
+            await until(lambda: world.condition("ReleaseHealthy").reason == "AwaitingTime")
 
     run_virtually(story)
 

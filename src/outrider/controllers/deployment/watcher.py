@@ -1,6 +1,6 @@
 """Counts how a new version fares beside the one before it, tick by tick, while the status says that it is watched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +14,7 @@ from outrider.kube.objects import Pod
 from outrider.plan import evidence
 from outrider.plan.deployment.release import TICK, kept
 from outrider.plan.deployment.snapshot import Watch
+from outrider.plan.evidence.verdict import NODE_FAULT, ONE_POD_ONLY
 from outrider.signals.histogram import Histogram
 from outrider.signals.outcome_reader import OutcomeReader
 from outrider.signals.outcomes import Counts, Edges, Outcomes
@@ -60,6 +61,8 @@ class Watcher:
         entry, now = self._entry(key, release, stable, settings), self._clock.now()
         acts = spec is not None and spec.rollback.auto_rollback.enabled
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
+        if release.reason in (NODE_FAULT, ONE_POD_ONLY):
+            _forgive(entry, {pod.metadata.uid for pod in pods})
         if now - entry.looked_at >= TICK or now < entry.looked_at:
             self._count(entry, candidate, stable, settings, now)
         return Watch(
@@ -147,6 +150,13 @@ class Watcher:
             return settings.edges.get(name) or entry.edges.get(name) or usual.get(name)
 
         return Edges(edge("firstToken"), edge("interToken"), edge("endToEnd"))
+
+
+def _forgive(entry: _Entry, there: Collection[str]) -> None:
+    """What pods did that were to blame, and are gone, says nothing about those that took their place."""
+    gone = {uid for found in entry.state.evidence.values() for uid in found.pods} - set(there)
+    if gone:
+        entry.state = evidence.forgive(entry.state, gone)
 
 
 def _edges_of(taken: Edges) -> dict[evidence.Indicator, float]:
