@@ -200,9 +200,10 @@ def test_a_retry_is_a_new_comparison() -> None:
     assert found(world, FAILING).phase == "RolledBack"
 
 
-def test_what_is_concluded_is_written_at_once_and_numbers_now_and_then() -> None:
-    world = served("v1.0.0", "v1.1.0")
+def test_numbers_are_written_now_and_then_and_conclusions_at_once() -> None:
+    world = served("v1.0.0", "v1.1.0", rollback={"autoRollback": {"mode": "recommend"}})
     world.counted = FINE
+    world.now += 40
     world.reconcile()
     writes = world.writes
     for _ in range(5):
@@ -211,7 +212,11 @@ def test_what_is_concluded_is_written_at_once_and_numbers_now_and_then() -> None
     assert world.writes == writes
     world.now += 30
     world.reconcile()
-    assert world.writes > writes
+    assert world.writes == writes + 1
+    world.counted = FAILING
+    world.now += 1
+    world.reconcile()
+    assert release_of(world).verdict == "RollBack"
 
 
 def test_it_is_looked_at_every_five_seconds_while_it_may_be_taken_back() -> None:

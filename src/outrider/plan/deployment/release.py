@@ -20,8 +20,9 @@ TICK = 5.0
 """Seconds between two looks at a release that may be rolled back by itself."""
 SLOW_TICK = 30.0
 """The same where nothing would be done about it."""
-WRITE_PAUSE, WRITE_SHARE = 30.0, 0.3
-"""Numbers are written after 30 s, then after three tenths of the release's age: 15 writes in half an hour."""
+WRITE_PAUSE, SLOW_WRITE_PAUSE, WRITE_SHARE = 30.0, 120.0, 0.3
+"""Numbers are written after 30 s (where nothing would be done about them, two minutes), then after three tenths of the
+release's age: 15 writes in half an hour, or 9."""
 MOST_IN_A_DAY = 3
 """Rollbacks of one service that happen by themselves. Whoever needs a fourth has another problem."""
 SEVERE = 0.5
@@ -64,7 +65,7 @@ def look(facts: Facts) -> Release | None:
         return _bad(facts, status, wanted, watch.state.newest.share)
     if verdict.kind == "Good" or _is_old(facts, status, settings.max_bake):
         return Release(msgspec.structs.replace(wanted, phase="Ended"))
-    return Release(wanted if _is_news(status, wanted, facts.now) else status, looks_again_in=_pause(facts))
+    return Release(wanted if _is_news(facts, status, wanted) else status, looks_again_in=_pause(facts))
 
 
 def _concluded(status: ReleaseStatus, verdict: Verdict, watch: Watch, now: Instant) -> ReleaseStatus:
@@ -188,7 +189,7 @@ def _bad(facts: Facts, before: ReleaseStatus, wanted: ReleaseStatus, bad_share: 
     why_not = _why_not(facts, wanted)
     if why_not:
         told = msgspec.structs.replace(wanted, message=f"{wanted.message} {why_not}")
-        return Release(told if _is_news(before, told, facts.now) else before, looks_again_in=_pause(facts))
+        return Release(told if _is_news(facts, before, told) else before, looks_again_in=_pause(facts))
     severe = wanted.reason in CERTAIN or (bad_share is not None and bad_share >= SEVERE)
     taken_back = Rejection(
         time=format_time(facts.now),
@@ -233,12 +234,16 @@ def _is_old(facts: Facts, status: ReleaseStatus, limit: float) -> bool:
     return facts.now - max(served, started) >= limit
 
 
-def _is_news(before: ReleaseStatus, after: ReleaseStatus, now: Instant) -> bool:
-    """Whether it is worth a write: another conclusion at once, other numbers now and then."""
-    if any(getattr(before, name) != getattr(after, name) for name in ("verdict", "reason", "stage", "trial_since")):
+def _is_news(facts: Facts, before: ReleaseStatus, after: ReleaseStatus) -> bool:
+    """Whether it is worth a write: another conclusion at once; other numbers, and what is awaited, now and then."""
+    if any(getattr(before, name) != getattr(after, name) for name in ("verdict", "stage", "trial_since")):
         return True
+    if after.verdict != "Watching" and before.reason != after.reason:
+        return True
+    now = facts.now
     started, updated = parse_time(before.started_time) or now, parse_time(before.updated_time) or now
-    return now - updated >= max(WRITE_PAUSE, WRITE_SHARE * (now - started))
+    pause = WRITE_PAUSE if _pause(facts) == TICK else SLOW_WRITE_PAUSE
+    return now - updated >= max(pause, WRITE_SHARE * (now - started))
 
 
 def with_rejection(
