@@ -8,10 +8,12 @@ and one line of JSON. See docs/design/0004-evidence.md, "Why not a threshold".
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,12 +87,14 @@ def play(traffic: Traffic, story: Story, releases: int) -> list[Cell]:
     ]
 
 
-def table(cells: list[Cell]) -> None:
-    print(f"{'requests, candidate':<20}{'story':<36}{'rule':<11}{'taken back':>11}{'p50 s':>8}{'p90 s':>8}{'p99 s':>8}")
+HEADER = f"{'requests, candidate':<20}{'story':<36}{'rule':<11}{'taken back':>11}{'p50 s':>8}{'p90 s':>8}{'p99 s':>8}"
+
+
+def show(cells: list[Cell]) -> None:
     for cell in cells:
         times = [cell.quantile(quantile) for quantile in (0.5, 0.9, 0.99)]
         shown = "".join(f"{'' if each is None or cell.story.identical else round(each):>8}" for each in times)
-        print(f"{cell.traffic!s:<20}{cell.story.name:<36}{cell.rule:<11}{cell.fired:>11.1%}{shown}")
+        print(f"{cell.traffic!s:<20}{cell.story.name:<36}{cell.rule:<11}{cell.fired:>11.1%}{shown}", flush=True)
 
 
 def main() -> None:
@@ -104,10 +108,12 @@ def main() -> None:
     if options.quick:
         kinds = [HEADLINE, (HEADLINE[0], IDENTICAL[0]), (HEADLINE[0], IDENTICAL[2]), MORE[0]]
     count = 5 if options.quick else options.releases
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        played = pool.starmap(play, [(*kind, count) for kind in kinds], chunksize=1)
-    cells = [cell for group in played for cell in group]
-    table(cells)
+    cells: list[Cell] = []
+    print(HEADER)
+    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
+        for group in pool.map(play, *zip(*kinds, strict=True), itertools.repeat(count)):
+            show(group)
+            cells += group
     ours = [cell for cell in cells if cell.rule == "outrider"]
     headline = next(cell for cell in ours if (cell.traffic, cell.story) == HEADLINE)
     alike = [cell for cell in ours if cell.story in IDENTICAL]
