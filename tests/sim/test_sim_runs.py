@@ -60,6 +60,8 @@ def test_a_crash_after_any_call_of_a_services_life_changes_nothing_about_its_end
     for what in LIVES:
         assert (what, 40) in outcomes, "the life is long enough to mean something"
     assert {where: one.violation for where, one in outcomes.items() if one.violation is not None} == {}
+    for (what, number), one in outcomes.items():
+        assert one.taken_back == ({"v1.1.0"} if "taken back" in what else set()), f"{what}, killed after call {number}"
 
 
 def test_a_crash_in_the_middle_of_a_release_is_survived() -> None:

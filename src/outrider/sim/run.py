@@ -71,6 +71,8 @@ class Outcome:
     starts: int
     """Processes of the operator."""
     timeline: Timeline
+    taken_back: frozenset[str] = frozenset()
+    """Versions that were rolled back by themselves, of whichever service."""
     objects: list[Object] = field(default_factory=list)
     """All objects at the moment of the violation, where they were asked for."""
 
@@ -149,7 +151,8 @@ class _Game:
     def outcome(self, violation: Violation | None) -> Outcome:
         starts = sum(process.starts for process in self._processes)
         objects = self._objects() if self._tell and violation is not None and self._world is not None else []
-        return Outcome(violation, self.now, self._writes, self._idle, starts, self._timeline, objects)
+        taken_back = frozenset().union(*(service.ever_taken_back for service in self._truth.services.values()))
+        return Outcome(violation, self.now, self._writes, self._idle, starts, self._timeline, taken_back, objects)
 
     def _changed(self, kind: Kind[Any], change: Change, obj: Object) -> None:
         self._promises.check(kind, change, obj)

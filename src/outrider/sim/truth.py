@@ -77,6 +77,7 @@ class Service:
     """Version to the moment until which something failed that may have been it."""
     taken_back: dict[str, str] = field(default_factory=dict)
     """Version to the rejection (its time) by which it was taken back, while that stands."""
+    ever_taken_back: set[str] = field(default_factory=set)
     slices: dict[str, int] = field(default_factory=dict)
     """EndpointSlice to the number of endpoints in it that take requests."""
 
@@ -213,12 +214,12 @@ class Truth:
             self._wish(service)
 
     def _revision(self, change: Change, obj: Object) -> None:
-        taken_back, spec = self.service(obj["spec"]["deployment"]).taken_back, obj["spec"]
-        found = rejection(obj)
+        service, version, found = self.service(obj["spec"]["deployment"]), obj["spec"]["version"], rejection(obj)
         if found is None or found.get("lifted") or change.removed:
-            taken_back.pop(spec["version"], None)
+            service.taken_back.pop(version, None)
         else:
-            taken_back[spec["version"]] = found["time"]
+            service.taken_back[version] = found["time"]
+            service.ever_taken_back.add(version)
 
     def _endpoints(self, change: Change, obj: Object) -> None:
         meta = obj["metadata"]

@@ -54,7 +54,7 @@ def look(facts: Facts) -> Release | None:
     if status is None or status.phase != "Watching":
         return Release(status) if status is not None else None
     if not _is_asked_for(facts, status):
-        return Release(msgspec.structs.replace(status, phase="Ended", updated_time=format_time(facts.now)))
+        return Release(_over(facts, status))
     watch = facts.snapshot.watch
     if watch is None or watch.revision != status.revision:
         return Release(status, looks_again_in=_pause(facts))
@@ -139,6 +139,15 @@ def _is_asked_for(facts: Facts, status: ReleaseStatus) -> bool:
     return effective.source in (SPEC, ALIAS) and effective.target.hash == status.revision
 
 
+def _over(facts: Facts, status: ReleaseStatus) -> ReleaseStatus:
+    """The release once something else is made true: because it was taken back, or because it is no longer asked for."""
+    candidate = find_revision(facts.snapshot.revisions, status.revision)
+    taken_back = candidate is not None and rejection.stands(candidate)
+    return msgspec.structs.replace(
+        status, phase="RolledBack" if taken_back else "Ended", updated_time=format_time(facts.now)
+    )
+
+
 def _settings(facts: Facts) -> evidence.Settings:
     spec = facts.snapshot.parsed.spec
     return evidence.settings_of(spec.rollback.auto_rollback) if spec is not None else evidence.Settings()
@@ -198,7 +207,8 @@ def _bad(facts: Facts, before: ReleaseStatus, wanted: ReleaseStatus, bad_share: 
         severe=severe,
         fallback=wanted.stable_revision,
     )
-    return Release(msgspec.structs.replace(wanted, phase="RolledBack"), taken_back)
+    # Rolled back it is called by the next look, which sees the rejection: a crash in between changes nothing.
+    return Release(wanted, taken_back, looks_again_in=_pause(facts))
 
 
 def _why_not(facts: Facts, status: ReleaseStatus) -> str:
