@@ -195,6 +195,20 @@ FOUND: dict[str, Scenario] = {
             Edit(at=94.8, deployment=NAME, spec={"runtime": {"env": [{"name": "HF_HOME", "value": "3"}]}}),
         ),
     ),
+    "killed between its first status and all else, it told of a version that a pin then kept from coming": Scenario(
+        seed=1422,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            Stop(at=16.6, seconds=156.2),
+            Apply(at=26.5, deployment=NAME, spec={**WATCHED, "model": {"modelUri": MODEL, "version": "v1.1.0"}}),
+            Edit(at=45.1, deployment=NAME, spec={"monitoring": {"serviceMonitor": {"enabled": False}}}),
+            Pin(at=134.4, deployment=NAME, version="previous-stable"),
+            Crash(at=161.1, calls=1, down_seconds=0.0),
+            WatchTrouble(at=170.2, seconds=5.0, how="repeating", plural="versionpins"),
+            Apply(at=170.7, deployment=NAME, spec={**SPEC, "replicas": 1}),
+        ),
+    ),
     "a service that is deleted and made anew at once": Scenario(
         seed=1,
         load_seconds=3.0,

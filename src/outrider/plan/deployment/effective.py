@@ -81,9 +81,14 @@ def previous_stable(snapshot: Snapshot, current: str) -> ModelRevision | None:
 
 
 def current_revision(snapshot: Snapshot) -> str:
-    """The hash of what Outrider last made true, or of what its pods say when the status is lost."""
-    if snapshot.deployment.status.effective_revision:
-        return snapshot.deployment.status.effective_revision
+    """The hash of what Outrider last made true, or of what its pods say when the status is lost. Empty where nothing of
+    it exists: the status is written first, and the operator may have been killed right after it.
+    """
+    said = snapshot.deployment.status.effective_revision
+    if find_revision(snapshot.revisions, said) is not None or any(
+        said and pod.revision == said for pod in snapshot.pods
+    ):
+        return said
     serving = {pod.revision for pod in snapshot.pods if pod.ready}
     known = [one for one in snapshot.revisions if one.spec.hash in serving]
     return max(known, key=lambda one: one.spec.sequence).spec.hash if known else ""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from outrider.api.llmdeployment import ReleaseStatus
+from outrider.api.llmdeployment import NONE, ReleaseStatus
 from outrider.api.meta import Instant, find_condition
 from outrider.api.modelrevision import ModelRevisionStatus
 from outrider.plan.deployment.capacity import Verdict
@@ -44,9 +44,11 @@ class Facts(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str:
-        """The version being made true, or what the status last said."""
+        """The version being made true, or what the status last said of what there is."""
         target = self.effective.target
-        return target.version if target is not None else self.snapshot.deployment.status.effective_version
+        if target is not None:
+            return target.version
+        return self.snapshot.deployment.status.effective_version if self.rollout.revision else NONE
 
     @property
     def was_ready(self) -> bool:
