@@ -293,12 +293,27 @@ NO_TRIAL: dict[str, dict[str, Any]] = {
     "nothing is done by itself": {"enabled": False},
     "it is only recommended": {"enabled": True, "mode": "recommend"},
 }
+ALL_AT_ONCE: dict[str, dict[str, Any]] = {
+    "one replica is all there is": {"replicas": 1},
+    "all new ones may come at once": {"deployment": {"rollingUpdate": {"maxSurge": "100%"}}},
+    "half may come and half may go": {"deployment": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}},
+}
 
 
 @pytest.mark.parametrize("auto", NO_TRIAL.values(), ids=NO_TRIAL.keys())
 def test_there_is_no_trial_where(auto: dict[str, Any]) -> None:
     world = served("v1.0.0", "v1.1.0", rollback={"autoRollback": {"window": "1h", **auto}})
     assert world.serving_versions() == {"v1.1.0"}
+
+
+@pytest.mark.parametrize("spec", ALL_AT_ONCE.values(), ids=ALL_AT_ONCE.keys())
+def test_there_is_no_trial_of_all_replicas_for_a_paused_deployment_would_give_up_the_old_ones(
+    spec: dict[str, Any],
+) -> None:
+    auto = {"rollback": {"autoRollback": {"enabled": True, "window": "1h"}}}
+    world = served("v1.0.0", "v1.1.0", **auto, **spec)
+    assert world.serving_versions() == {"v1.1.0"}
+    assert release_of(world).stage == "Rollout"
 
 
 def test_a_trial_is_over_when_there_is_nothing_to_be_compared_with_any_more() -> None:

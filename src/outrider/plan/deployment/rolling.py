@@ -13,6 +13,13 @@ def max_unavailable(spec: LLMDeploymentSpec) -> int:
     return unavailable if unavailable or surge else 1
 
 
+def first_batch(spec: LLMDeploymentSpec) -> int:
+    """How many new pods may come before the first of them is ready."""
+    return resolve(spec.deployment.rolling_update.max_surge, spec.desired_replicas, round_up=True) + max_unavailable(
+        spec
+    )
+
+
 def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> int | str:
     """`maxSurge`: the spec's, except while replicas are taken away in the middle of a rollout.
 

@@ -4,6 +4,9 @@ The Deployment is paused for that, and the readiness gate of the first new pod i
 seen the pause, so that no old pod goes for it. `minReadySeconds` would be simpler, and wrong: pods that are ready and
 not yet "available" are the first to be ended when the template changes again (deployment/rolling.go,
 `cleanupUnhealthyReplicas`), which with two edits in a minute can be all that serve.
+
+There is no trial where the first new pods are all that is wanted (one replica, or a `maxSurge` for all of them): a
+Deployment whose new ReplicaSet is complete loses its old ones even while it is paused (deployment/sync.go, `scale`).
 """
 
 from typing import Any
@@ -14,6 +17,7 @@ from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import format_time, parse_time
 from outrider.plan.deployment.drift import difference
 from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.rolling import first_batch
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 
@@ -28,6 +32,8 @@ def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
         return False  # what is wanted has changed: pods of it have to come first
     if release.verdict == "RollBack":
         return True
+    if not _of(snapshot, release.stable_revision):
+        return False  # nothing to be compared with is left: in this very moment the rest may follow
     return release.stage == "Trial" and any(pod.containers_ready for pod in _of(snapshot, revision))
 
 
@@ -40,10 +46,13 @@ def waits(snapshot: Snapshot, pod: PodView) -> bool:
 
 
 def begun(snapshot: Snapshot, stable: str) -> bool:
-    """Whether a release that begins now is tried first: it may be taken back by itself, and there is something to
-    compare it with.
+    """Whether a release that begins now is tried first: it may be taken back by itself, there is something to compare
+    it with, and not all replicas are replaced at once.
     """
-    return _is_automatic(snapshot) and bool(_of(snapshot, stable))
+    spec = snapshot.parsed.spec
+    if spec is None or not _is_automatic(snapshot) or not _of(snapshot, stable):
+        return False
+    return first_batch(spec) < spec.desired_replicas
 
 
 def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
