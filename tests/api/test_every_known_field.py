@@ -63,6 +63,15 @@ HONOURED: dict[str, tuple[Any, Answer, Any]] = {
     "deployment.stage": ("poc", lambda s: s.stage, "poc"),
     "deployment.rollingUpdate.maxSurge": ("25%", lambda s: s.deployment.rolling_update.max_surge, "25%"),
     "deployment.rollingUpdate.maxUnavailable": (1, lambda s: s.deployment.rolling_update.max_unavailable, 1),
+    "deployment.rolloutStrategy": ("canary", lambda s: s.deployment.rollout_strategy, "Canary"),
+    "deployment.canary.steps": (
+        [{"weight": 10, "duration": "10m"}, {"weight": 50, "duration": "30m"}],
+        lambda s: [(step.weight, step.duration.seconds) for step in s.deployment.canary.steps],
+        [(10, 600.0), (50, 1800.0)],
+    ),
+    "deployment.blueGreen.previewDuration": ("5m", lambda s: s.deployment.blue_green.preview_duration.seconds, 300.0),
+    "deployment.blueGreen.autoPromotion": (False, lambda s: s.deployment.blue_green.auto_promotion, False),
+    "rollback.standby": ("5m", lambda s: s.rollback.standby.seconds, 300.0),
     "deployment.progressDeadlineSeconds": (900, lambda s: s.progress_deadline_seconds, 900),
     "serving.batchSize": (32, lambda s: s.serving.batch_size, 32),
     "serving.maxSequenceLength": (4096, lambda s: s.serving.max_sequence_length, 4096),
@@ -154,8 +163,6 @@ REPORTED: dict[str, Any] = {
     "backup.schedule": "0 2 * * *",
     "backup.retention": "30d",
     "rollback.enabled": False,
-    "deployment.canary.steps": [{"weight": 10, "duration": "10m"}, {"weight": 50, "duration": "30m"}],
-    "deployment.blueGreen": {"scaleDownDelay": "5m"},
     "deployment.approval": {"required": True},
     "serving.port": 9000,
     "serving.protocol": "grpc",
@@ -243,7 +250,6 @@ def test_model_source_is_known() -> None:
 
 
 IN_EFFECT_ANYWAY: dict[str, Any] = {
-    "deployment.rolloutStrategy": "rolling-update",
     "rollback.enabled": True,
     "serving.port": 8080,
     "serving.protocol": "http",
@@ -272,9 +278,3 @@ def test_every_reported_field_has_a_reason() -> None:
     assert reason("spec.scheduling.sloPolicy.objectives[0].weight") == "objectives are not measured yet"
     assert reason("spec.serving.port") == "the Service listens on 8080"
     assert reason("spec.replicas") == ""
-
-
-@pytest.mark.parametrize("strategy", ["Canary", "BlueGreen", "Recreate"])
-def test_strategies_that_are_not_done_yet_are_reported(strategy: str) -> None:
-    parsed = _parse(_with("deployment.rolloutStrategy", strategy))
-    assert parsed.not_acted_on == ("spec.deployment.rolloutStrategy",)

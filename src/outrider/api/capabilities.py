@@ -33,8 +33,6 @@ NOT_ACTED_ON: dict[str, str] = {
     # backup
     "spec.backup": "no backups are made yet",
     # releases
-    "spec.deployment.canary": "releases are rolling updates in this version",
-    "spec.deployment.blueGreen": "releases are rolling updates in this version",
     "spec.deployment.approval": "versions need no approval in this version",
     # the model
     "spec.model.registry": "recorded in the revision; the engine fetches from modelUri",
@@ -82,12 +80,6 @@ class Fixed:
 
 
 FIXED: tuple[Fixed, ...] = (
-    Fixed(
-        "spec.deployment.rolloutStrategy",
-        lambda spec: spec.deployment.rollout_strategy,
-        "RollingUpdate",
-        "releases are rolling updates in this version",
-    ),
     Fixed("spec.rollback.enabled", lambda spec: spec.rollback.enabled, True, "rollback is always possible"),
     Fixed("spec.serving.port", lambda spec: spec.serving.port, HTTP_PORT, f"the Service listens on {HTTP_PORT}"),
     Fixed("spec.serving.protocol", lambda spec: spec.serving.protocol, "http", "http is served"),

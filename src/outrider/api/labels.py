@@ -58,6 +58,15 @@ RETRY = f"{GROUP}/retry"
 """Annotation of a ModelRevision that was rolled back by itself: the time of the rejection that is to be lifted. A later
 rejection has another time, so that one retry is one try; and Git owns no ModelRevision."""
 
+PAUSE_RELEASE = f"{GROUP}/pause-release"
+PROMOTE_RELEASE = f"{GROUP}/promote-release"
+SKIP_STEP = f"{GROUP}/skip-step"
+ABORT_RELEASE = f"{GROUP}/abort-release"
+"""Annotations of the ModelRevision that is being released, by which people steer its release: hold it where it is, give
+it all traffic without the steps that are left, end the present step, take it back. Each names the release that it means
+by its `status.release.startedTime` (`SKIP_STEP`: and the step, `TIME/STEP`, the first being 0), so that it says nothing
+about another release of the same revision."""
+
 PROBE_HEADER = "x-outrider-probe"
 """Marks Outrider's own synthetic requests, so that they count neither as user traffic nor as cost."""
 REQUEST_ID_HEADER = "x-request-id"

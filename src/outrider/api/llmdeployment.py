@@ -17,8 +17,10 @@ Phase = Literal[
 ReleasePhase = Literal["Watching", "Ended", "RolledBack"]
 """Watching: it may still be rolled back by itself. Ended: it has proven itself, or something else was asked for."""
 
-ReleaseStage = Literal["Trial", "Rollout"]
-"""Trial: the first replicas serve beside the old ones, and no further ones are replaced. Rollout: the rest follow."""
+ReleaseStage = Literal["Trial", "Canary", "Preview", "Rollout", "Standby"]
+"""Trial: the first replicas serve beside the old ones, and no further ones are replaced. Canary: the candidate has a
+share of the traffic. Preview: it runs and has none. Rollout: the rest follow. Standby: the candidate has all traffic,
+and the stable version stays loaded to go back to."""
 
 UNKNOWN = "<unknown>"
 """What a printed column says when nobody knows. Columns are never empty: an empty cell shifts `awk`'s fields."""
@@ -48,6 +50,10 @@ class RollbackStatus(msgspec.Struct, frozen=True, rename="camel"):
     target: str = NONE
     """Version that `outrider rollback` without `--to` goes to."""
     target_revision: str = ""
+    readiness: str = ""
+    """Warm: its replicas are loaded and ready. Cold: they would have to load the model. Empty where there is none."""
+    estimated_seconds: float | None = None
+    """How long going back would take; None where nobody knows."""
     message: str = ""
 
 
@@ -66,6 +72,28 @@ class IndicatorStatus(msgspec.Struct, frozen=True, rename="camel"):
     stable_total: float = 0.0
 
 
+class StepStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """One step of a release that goes step by step, as the spec had it when the release began."""
+
+    weight: int = 0
+    """Percent of the traffic."""
+    seconds: float = 0.0
+    """How long it lasts, from when its replicas are ready and its traffic is theirs."""
+
+
+class TrafficStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """Which revisions requests go to, where that is not every ready pod."""
+
+    revision: str = ""
+    """The one that the Service selects."""
+    candidate: str = ""
+    """The one beside it, if any; it has a Service of its own."""
+    weight: int = 0
+    """Percent of the traffic that goes to the candidate."""
+    service: str = ""
+    """The candidate's Service: by its name the candidate can be asked on purpose."""
+
+
 class ReleaseStatus(msgspec.Struct, frozen=True, rename="camel"):
     """The last release that was compared with the revision before it, and how it fares."""
 
@@ -80,6 +108,19 @@ class ReleaseStatus(msgspec.Struct, frozen=True, rename="camel"):
     stage: ReleaseStage = "Rollout"
     trial_since: str = ""
     """Since when the first replicas of the candidate take requests beside the stable ones."""
+    strategy: str = "RollingUpdate"
+    """How it is released: fixed when it begins, as its steps are."""
+    steps: tuple[StepStatus, ...] = ()
+    step: int = 0
+    """The present one, counted from 0. As many as there are steps: all of them are done."""
+    step_since: str = ""
+    """Since when the present step has what it needs: its replicas are ready. Empty while it has not."""
+    weight: int = 0
+    """Percent of the traffic that the candidate is to have now."""
+    waits_for: str = ""
+    """What has to happen before it goes on: time, replicas, a person. Empty where nothing is awaited."""
+    standby_until: str = ""
+    """Until when the stable version stays loaded after the candidate took all traffic."""
     verdict: str = "Watching"
     """Watching, RollBack, Hold or Good: what the evidence says, whether or not it is acted upon."""
     reason: str = ""
@@ -131,6 +172,8 @@ class LLMDeploymentStatus(msgspec.Struct, frozen=True, rename="camel"):
     rollback: RollbackStatus = RollbackStatus()
     release: ReleaseStatus | None = None
     """None while nothing was released over another version."""
+    traffic: TrafficStatus | None = None
+    """None where requests go to every ready pod, as with rolling updates."""
     history: tuple[HistoryEntry, ...] = ()
     ignored_fields: tuple[str, ...] = ()
     """Paths in the spec that this version neither honours nor passes through to the pod."""

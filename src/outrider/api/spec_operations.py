@@ -219,6 +219,9 @@ class Rollback(msgspec.Struct, frozen=True, rename="camel"):
     """Rollback is always possible: false changes nothing."""
     previous_versions: Annotated[tuple[FallbackField, ...], Meta(max_length=50)] = ()
     """Fallbacks, best first. Default: from the deployment's own history."""
+    standby: DurationField = Duration.of_seconds(900)
+    """How long after a canary or blue-green release the old version stays loaded, so that going back takes seconds. Its
+    GPUs stay in use. Default: 900s."""
     auto_rollback: AutoRollback = AutoRollback()
 
 
@@ -236,8 +239,20 @@ class CanaryStep(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Canary(msgspec.Struct, frozen=True, rename="camel"):
+    """More and more of the traffic goes to the new version, as long as it is no worse than the old one."""
+
     steps: Annotated[tuple[CanaryStep, ...], Meta(max_length=101)] = ()
-    """Each step has a larger weight than the one before."""
+    """Each step has a larger weight than the one before. After the last one all traffic goes to the new version.
+    Default: 10 % for 600s, then 50 % for 1800s."""
+
+
+class BlueGreen(msgspec.Struct, frozen=True, rename="camel"):
+    """The new version is brought up beside the old one, tried without traffic, and then takes all of it at once."""
+
+    preview_duration: DurationField = Duration.of_seconds(60)
+    """How long the new version has to answer Outrider's own requests before it takes the traffic. Default: 60s."""
+    auto_promotion: bool = True
+    """Whether it takes the traffic by itself; else `outrider rollout promote` says when. Default: true."""
 
 
 class Release(msgspec.Struct, frozen=True, rename="camel"):
@@ -248,7 +263,7 @@ class Release(msgspec.Struct, frozen=True, rename="camel"):
     rollout_strategy: Annotated[RolloutStrategy, words(*ROLLOUT_STRATEGIES)] = "RollingUpdate"
     rolling_update: RollingUpdate = RollingUpdate()
     canary: Canary = Canary()
-    blue_green: AnyObject = {}
+    blue_green: BlueGreen = BlueGreen()
     approval: AnyObject = {}
     progress_deadline_seconds: Count | None = None
     """How long a release may go without progress. Default: from the size of the weights, at least 600."""
