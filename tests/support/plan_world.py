@@ -17,7 +17,7 @@ from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment.gather import PICKER_KINDS, Observed, build_snapshot
 from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
+from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, Scale, SetPodCondition
 from outrider.plan.deployment import Snapshot, plan
 from outrider.plan.deployment.observed import ClusterKinds
 from outrider.plan.deployment.snapshot import PlanConfig, ProbeView, Watch
@@ -229,6 +229,13 @@ class PlanWorld:
                 self.history.append(self.status)
             case Apply(body=body):
                 self._apply(body)
+            case Scale(name=name, replicas=replicas):
+                scaled = self.objects.get(("Deployment", name))
+                if scaled is not None:
+                    self.objects["Deployment", name] = scaled | {
+                        "spec": scaled["spec"] | {"replicas": replicas},
+                        "metadata": scaled["metadata"] | {"generation": scaled["metadata"]["generation"] + 1},
+                    }
             case Create(body=body):
                 name = body["metadata"]["name"]
                 created = copy.deepcopy(body)
@@ -278,45 +285,53 @@ class PlanWorld:
         for pod in self.pods:
             pod["asked"] = _is(pod, "ContainersReady")
         self.pods = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
-        workload = self.objects.get(("Deployment", self.name))
-        if workload is not None:
-            self._roll(workload["spec"])
-            self._schedule()
-            self._load()
-            self._report(workload)
+        there = {
+            name: body
+            for (kind, name), body in self.objects.items()
+            if kind == "Deployment" and (name == self.name or labels.REVISION in _selector(body))
+        }
+        for pod in [pod for pod in self.pods if pod["deployment"] not in there]:
+            self._delete(pod)
+        for name, workload in there.items():
+            self._roll(name, workload["spec"])
+        self._schedule()
+        self._load()
+        for name, workload in there.items():
+            self._report(name, workload)
         return before != (self.pods, self.objects)
 
-    def _roll(self, spec: dict[str, Any]) -> None:
+    def _roll(self, name: str, spec: dict[str, Any]) -> None:
         if spec.get("paused"):
             return  # enough for a trial, in which no pod is lost
         template, wanted = spec["template"], spec["replicas"]
         surge, unavailable = (
             _amount(spec["strategy"]["rollingUpdate"][key], wanted) for key in ("maxSurge", "maxUnavailable")
         )
-        new = [pod for pod in self.pods if pod["template"] == template]
-        old = [pod for pod in self.pods if pod["template"] != template]
-        for pod in [pod for pod in old if not _ready(pod)][: max(0, len(self.pods) - (wanted - unavailable))]:
+        own = [pod for pod in self.pods if pod["deployment"] == name]
+        new = [pod for pod in own if pod["template"] == template]
+        old = [pod for pod in own if pod["template"] != template]
+        for pod in [pod for pod in old if not _ready(pod)][: max(0, len(own) - (wanted - unavailable))]:
             self._delete(pod)
-        ready = [pod for pod in self.pods if _ready(pod) and not pod["metadata"].get("deletionTimestamp")]
+        ready = [pod for pod in own if _ready(pod) and not pod["metadata"].get("deletionTimestamp")]
         spare = max(0, len(ready) - (wanted - unavailable))
         for pod in [pod for pod in old if _ready(pod)][:spare]:
             self._delete(pod)
-        alive = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
+        alive = [pod for pod in own if not pod["metadata"].get("deletionTimestamp")]
         for _ in range(min(wanted - len(new), wanted + surge - len(alive))):
-            self.pods.append(self._start(template))
+            self.pods.append(self._start(name, template))
         for pod in new[wanted:]:
             self._delete(pod)
 
     def _delete(self, pod: dict[str, Any]) -> None:
         pod["metadata"]["deletionTimestamp"] = format_time(self.now)
 
-    def _start(self, template: dict[str, Any]) -> dict[str, Any]:
+    def _start(self, deployment: str, template: dict[str, Any]) -> dict[str, Any]:
         self._numbers += 1
         container = template["spec"]["containers"][0]
         gpus = int(container["resources"]["limits"].get("nvidia.com/gpu", "0"))
         pod = _pod(f"{self.name}-{self._numbers}", template["metadata"]["labels"], gpus, "")
         pod["spec"]["readinessGates"] = template["spec"].get("readinessGates") or []
-        return pod | {"template": copy.deepcopy(template), "age": 0}
+        return pod | {"template": copy.deepcopy(template), "age": 0, "deployment": deployment}
 
     def _schedule(self) -> None:
         for pod in self.pods:
@@ -354,8 +369,9 @@ class PlanWorld:
                 if all(_is(pod, gate["conditionType"]) for gate in pod["spec"]["readinessGates"]):
                     _set_condition(pod, "Ready", "True")
 
-    def _report(self, workload: dict[str, Any]) -> None:
-        alive = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
+    def _report(self, name: str, workload: dict[str, Any]) -> None:
+        own = [pod for pod in self.pods if pod["deployment"] == name]
+        alive = [pod for pod in own if not pod["metadata"].get("deletionTimestamp")]
         new = [pod for pod in alive if pod["template"] == workload["spec"]["template"]]
         ready = [pod for pod in alive if _ready(pod)]
         workload["status"] = {
@@ -374,6 +390,11 @@ class PlanWorld:
             if made.status is None and not made.actions and not moved:
                 return
         raise AssertionError(f"not quiet after {rounds} rounds: {self.plan()}")
+
+
+def _selector(workload: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
+    return found
 
 
 def _ready(pod: dict[str, Any]) -> bool:

@@ -63,6 +63,7 @@ NOT_ACTED_ON: dict[str, str] = {
 
 CONDITIONAL: dict[str, str] = {
     "spec.scheduling.scheduler": "where the cluster has InferencePools and a gateway that knows them",
+    "spec.deployment.rolloutStrategy": "canary and blue-green where no endpoint picker chooses the pod",
     "spec.monitoring.serviceMonitor": "where the cluster has ServiceMonitors (prometheus-operator)",
 }
 """Fields whose effect depends on the cluster. Where they have none, the plan says why."""

@@ -71,6 +71,13 @@ def service_names(name: str) -> tuple[str, ...]:
     return (*candidates, *(picker for candidate in candidates for picker in picker_names(candidate)))
 
 
+def candidate_service_name(service: str, revision_hash: str) -> str:
+    """The name of the Service for one revision alone, beside the Service `service` for all requests."""
+    name = f"{service}-{revision_hash}"
+    kept = LABEL_LENGTH - len(revision_hash) - 1
+    return name if len(name) <= LABEL_LENGTH else f"{_shorten(service, service, kept)}-{revision_hash}"
+
+
 PICKER_SUFFIX = "-epp"
 """Of the endpoint picker's objects, as in llm-d's charts."""
 

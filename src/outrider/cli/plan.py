@@ -19,7 +19,7 @@ from outrider.controllers.monitoring.gather import monitor_of
 from outrider.controllers.published import published
 from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
+from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, Scale, SetPodCondition
 from outrider.plan.deployment import Snapshot, desired
 from outrider.plan.deployment import plan as decide
 
@@ -95,7 +95,7 @@ async def _print_manifests(api: Api, snapshots: list[Snapshot]) -> int:
     """Every object as the operator would apply it, in that order. Nothing is printed when one of them is held."""
     documents, monitors = [], {}
     for snapshot in snapshots:
-        found = desired(snapshot)
+        found = desired(snapshot, time.time())
         if not found:
             reasons = "; ".join(decide(snapshot, time.time()).because)
             raise CliError(f"{snapshot.namespace}/{snapshot.name}: nothing would be applied: {reasons}")
@@ -134,6 +134,8 @@ def _sentence(action: Any) -> str:
     match action:
         case Apply(body=body, why=why):
             return f"apply {body['kind']} {body['metadata']['name']}: {why}"
+        case Scale(name=name, replicas=replicas, why=why):
+            return f"scale Deployment {name} to {replicas}: {why}"
         case Create(body=body, why=why):
             return f"create {body['kind']} {body['metadata']['name']}: {why}"
         case Delete(kind=kind, name=name, why=why):

@@ -8,9 +8,9 @@ import msgspec
 from outrider.api.labels import FIELD_OWNER
 from outrider.api.meta import ObjectMeta
 from outrider.kube.api import AlreadyExists, Api, Conflict, Invalid, Kind, NotFound
-from outrider.kube.objects import POD
+from outrider.kube.objects import DEPLOYMENT, POD
 from outrider.kube.resources import written_kind
-from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
+from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan, Scale, SetPodCondition
 
 Written = Callable[[Kind[Any], Any], None]
 """Told what the API server answered to a write, so that caches can show it at once."""
@@ -59,31 +59,37 @@ async def execute(
 
 async def _carry_out(api: Api, action: Action, tell: Tell | None, written: Written) -> int:
     """One action; 1 if it was a write."""
+    if isinstance(action, Emit):
+        if tell is not None:
+            tell(action)
+        return 0
     match action:
         case Apply(body=body):
             kind = _kind_of(body)
             written(kind, await api.apply(kind, body, owner=FIELD_OWNER))
         case Create(body=body):
-            kind = _kind_of(body)
-            try:
-                written(kind, await api.create(kind, body))
-            except AlreadyExists:
-                meta = body["metadata"]
-                written(kind, await api.get(kind, meta["name"], meta.get("namespace", "")))
-                return 0
+            return await _create(api, body, written)
         case Delete(namespace=namespace, name=name, uid=uid):
             try:
                 await api.delete(_kind(action.api_version, action.kind), name, namespace, uid=uid)
             except NotFound:
                 return 0
+        case Scale():
+            return await _scale(api, action, written)
         case PatchStatus():
             return await _patch_status(api, action, written)
         case SetPodCondition():
             return await _set_pod_condition(api, action, written)
-        case Emit():
-            if tell is not None:
-                tell(action)
-            return 0
+    return 1
+
+
+async def _create(api: Api, body: Mapping[str, Any], written: Written) -> int:
+    kind, meta = _kind_of(body), body["metadata"]
+    try:
+        written(kind, await api.create(kind, body))
+    except AlreadyExists:
+        written(kind, await api.get(kind, meta["name"], meta.get("namespace", "")))
+        return 0
     return 1
 
 
@@ -96,6 +102,19 @@ async def _patch_status(api: Api, action: PatchStatus, written: Written) -> int:
     return 1
 
 
+async def _scale(api: Api, action: Scale, written: Written) -> int:
+    patch = {"metadata": {"uid": action.uid}, "spec": {"replicas": action.replicas}}
+    try:
+        written(DEPLOYMENT, await api.patch(DEPLOYMENT, action.name, patch, action.namespace, owner=FIELD_OWNER))
+    except (NotFound, Conflict):  # the Deployment that was meant is gone
+        return 0
+    except Invalid as error:
+        if not _is_of_another(error):
+            raise
+        return 0
+    return 1
+
+
 async def _set_pod_condition(api: Api, action: SetPodCondition, written: Written) -> int:
     # Strategic, as the kubelet itself does it: conditions are merged by their type, and those of others stay.
     patch = {"metadata": {"uid": action.uid}, "status": {"conditions": [msgspec.to_builtins(action.condition)]}}
@@ -103,12 +122,17 @@ async def _set_pod_condition(api: Api, action: SetPodCondition, written: Written
         pod = await api.patch(POD, action.name, patch, action.namespace, patch_type="strategic", subresource="status")
     except (NotFound, Conflict):  # the pod that was asked is gone
         return 0
-    except Invalid as error:  # so a patch with the uid of another pod is refused
-        if not any(cause.get("field") == "metadata.uid" for cause in error.details.get("causes") or ()):
+    except Invalid as error:
+        if not _is_of_another(error):
             raise
         return 0
     written(POD, pod)
     return 1
+
+
+def _is_of_another(error: Invalid) -> bool:
+    """Whether a patch was refused because the object of that name has another uid."""
+    return any(cause.get("field") == "metadata.uid" for cause in error.details.get("causes") or ())
 
 
 def _kind_of(body: Mapping[str, Any]) -> Kind[Any]:

@@ -17,6 +17,17 @@ class Apply(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     why: str
 
 
+class Scale(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
+    """Set the number of a Deployment's replicas, and nothing else of it."""
+
+    namespace: str
+    name: str
+    uid: str
+    """Only this very Deployment; gone already is as good."""
+    replicas: int
+    why: str
+
+
 class Create(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """Create an immutable object; one that exists already is as good."""
 
@@ -64,7 +75,7 @@ class Emit(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     note: str
 
 
-Action = Apply | Create | Delete | PatchStatus | SetPodCondition | Emit
+Action = Apply | Scale | Create | Delete | PatchStatus | SetPodCondition | Emit
 
 
 class Plan(msgspec.Struct, frozen=True):

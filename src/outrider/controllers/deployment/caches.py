@@ -69,13 +69,14 @@ class Caches:
         self._on_kinds = on_kinds
         in_namespaces = partial(InformerGroup, api, clock=clock, namespaces=namespaces, rng=rng)
         by_namespace = {BY_NAMESPACE: _by_namespace}
+        by_own_label = {BY_DEPLOYMENT: _by_own_label}
         self.deployments: InformerGroup[LLMDeployment] = in_namespaces(kind=LLM_DEPLOYMENT, indexes=by_namespace)
         self.revisions: InformerGroup[ModelRevision] = in_namespaces(
             kind=MODEL_REVISION, indexes={BY_DEPLOYMENT: _by_revision_owner}
         )
         self.pins: InformerGroup[VersionPin] = in_namespaces(kind=VERSION_PIN)
-        self.workloads: InformerGroup[Deployment] = in_namespaces(kind=DEPLOYMENT)
-        self.services: InformerGroup[Service] = in_namespaces(kind=SERVICE)
+        self.workloads: InformerGroup[Deployment] = in_namespaces(kind=DEPLOYMENT, indexes=by_own_label)
+        self.services: InformerGroup[Service] = in_namespaces(kind=SERVICE, indexes=by_own_label)
         # Discovery tells when they come, so that nothing has to ask for them again and again.
         optional = partial(in_namespaces, optional=True, absent_retry=INTERVAL)
         self.routes: InformerGroup[HTTPRoute] = optional(kind=HTTP_ROUTE)
@@ -133,7 +134,8 @@ def _gateways(
 
 def _by_own_label(obj: Any) -> Iterable[str]:
     metadata = metadata_of(obj)
-    return (f"{metadata.namespace}/{metadata.labels.get(labels.DEPLOYMENT, '')}",)
+    value = metadata.labels.get(labels.DEPLOYMENT)
+    return (f"{metadata.namespace}/{value}",) if value else ()
 
 
 def _by_namespace(obj: Any) -> Iterable[str]:

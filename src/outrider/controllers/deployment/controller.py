@@ -177,7 +177,8 @@ class DeploymentController:
             if (revision := pod.metadata.labels.get(labels.REVISION, "")) in model_names
         }
         names = service_names(meta.name)
-        services = self._services(meta.namespace, names)
+        own_label = f"{meta.namespace}/{label_value(meta.name)}"
+        services = self._services(meta.namespace, names, own_label)
         return Observed(
             deployment=deployment,
             revisions=revisions,
@@ -189,7 +190,7 @@ class DeploymentController:
             gateway_read=caches.gateways is not None,
             kinds=cluster_kinds(caches.discovery),
             budget=caches.budgets.get(meta.key),
-            workloads=self._picker_workloads(meta.namespace, meta.name, services) if caches.extras else {},
+            workloads=self._workloads(meta.namespace, meta.name, services, own_label),
             extras=[
                 (group.kind, one)
                 for group in caches.extras
@@ -210,21 +211,24 @@ class DeploymentController:
             return None
         return informer.get(f"{config.namespace or namespace}/{config.name}")
 
-    def _services(self, namespace: str, names: Iterable[str]) -> list[Service]:
-        found = (self._caches.services.get(f"{namespace}/{name}") for name in names)
-        return [one for one in found if one is not None]
+    def _services(self, namespace: str, names: Iterable[str], own_label: str) -> list[Service]:
+        named = (self._caches.services.get(f"{namespace}/{name}") for name in names)
+        labelled = self._caches.services.by_index(BY_DEPLOYMENT, own_label)
+        return list({one.metadata.name: one for one in (*named, *labelled) if one is not None}.values())
 
     def _routes(self, namespace: str, services: Iterable[str]) -> dict[str, HTTPRoute]:
         names = (route for service in services for route in route_names(service))
         found = (self._caches.routes.get(f"{namespace}/{name}") for name in names)
         return {one.metadata.name: one for one in found if one is not None}
 
-    def _picker_workloads(self, namespace: str, name: str, services: Iterable[Service]) -> dict[str, Deployment]:
-        found = {
-            each: self._caches.workloads.get(f"{namespace}/{each}")
-            for each in picker_names(service_name(name, service_owners(services)))
-        }
-        return {each: workload for each, workload in found.items() if workload is not None}
+    def _workloads(
+        self, namespace: str, name: str, services: Iterable[Service], own_label: str
+    ) -> dict[str, Deployment]:
+        """Of single revisions, and whatever has a name that the endpoint picker's may get."""
+        labelled = self._caches.workloads.by_index(BY_DEPLOYMENT, own_label)
+        names = picker_names(service_name(name, service_owners(services))) if self._caches.extras else ()
+        named = (self._caches.workloads.get(f"{namespace}/{each}") for each in names)
+        return {one.metadata.name: one for one in (*labelled, *named) if one is not None}
 
     async def _without_status(self, deployment: LLMDeployment, decided: Plan, refusal: Invalid) -> int:
         """Say by an event what the status cannot say, and do the rest.

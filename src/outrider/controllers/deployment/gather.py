@@ -9,9 +9,9 @@ import msgspec
 
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
-from outrider.api.meta import Instant
+from outrider.api.meta import Instant, ObjectMeta
 from outrider.api.modelrevision import ModelRevision
-from outrider.api.names import label_value, picker_names, service_name
+from outrider.api.names import candidate_service_name, label_value, picker_names, revision_name, service_name
 from outrider.api.parse import Parsed, parse_spec
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment import observe
@@ -40,7 +40,7 @@ from outrider.kube.objects import (
     Service,
 )
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
-from outrider.plan.deployment.observed import ClusterKinds
+from outrider.plan.deployment.observed import ClusterKinds, ServiceView, WorkloadView
 from outrider.plan.deployment.snapshot import Measurements, PlanConfig, ProbeView, Snapshot, Watch
 
 OPTIONAL_KINDS: tuple[Kind[Any], ...] = (HTTP_ROUTE, INFERENCE_POOL, SERVICE_MONITOR)
@@ -59,7 +59,8 @@ class Observed:
     pin: VersionPin | None = None
     workload: Deployment | None = None
     services: Sequence[Service] = ()
-    """Of the namespace, those at least with one of the names that this deployment's may get (`names.service_names`)."""
+    """Of the namespace, those at least with one of the names that this deployment's may get (`names.service_names`),
+    and those of its single revisions."""
     routes: Mapping[str, HTTPRoute] = field(default_factory=dict)
     """By name; those at least that lead to one of these Services."""
     gateway: Gateway | None = None
@@ -69,7 +70,7 @@ class Observed:
     kinds: ClusterKinds = field(default_factory=ClusterKinds)
     budget: PodDisruptionBudget | None = None
     workloads: Mapping[str, Deployment] = field(default_factory=dict)
-    """Deployments of the namespace that may be the endpoint picker's, by name."""
+    """Deployments of single revisions, and those of the namespace that may be the endpoint picker's, by name."""
     extras: Sequence[tuple[Kind[Any], Mapping[str, Any]]] = ()
     """What else has this deployment's label."""
     pods: Sequence[Pod] = ()
@@ -145,7 +146,9 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         revisions=tuple(sorted(revisions, key=lambda one: (one.spec.sequence, one.spec.hash))),
         pin=pin if pin is not None and pin.metadata.deletion_timestamp is None else None,
         workload=observe.workload_view(observed.workload, meta.uid),
+        own_workloads=_own_workloads(observed, meta),
         service=observe.service_view(service, meta.uid),
+        candidate_services=_candidate_services(observed, name, meta.uid),
         routes={key: observe.route_view(one, meta.uid) for key, one in observed.routes.items()},
         gateway=observe.gateway_view(observed.gateway) if observed.gateway_read else None,
         budget=observe.budget_view(observed.budget, meta.uid),
@@ -169,6 +172,25 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         probing_since=observed.probing_since,
         config=config,
     )
+
+
+def _own_workloads(observed: Observed, meta: ObjectMeta) -> tuple[WorkloadView, ...]:
+    """Those that hold one revision each: their names say so."""
+    found = (observe.workload_view(one, meta.uid) for one in observed.workloads.values())
+    own = [one for one in found if one is not None and one.owned and one.name == revision_name(meta.name, one.revision)]
+    return tuple(sorted(own, key=lambda one: one.name))
+
+
+def _candidate_services(observed: Observed, service: str, uid: str) -> tuple[ServiceView, ...]:
+    found = (observe.service_view(one, uid) for one in observed.services)
+    own = [
+        one
+        for one in found
+        if one is not None
+        and one.owned
+        and one.name == candidate_service_name(service, one.selector.get(labels.REVISION, ""))
+    ]
+    return tuple(sorted(own, key=lambda one: one.name))
 
 
 def _picker_name(
@@ -208,6 +230,7 @@ async def gather_live(
     services = (await api.list(SERVICE, namespace)).items
     names = picker_names(service_name(name, service_owners(services)))
     picker_workloads = {each: await _get(api, DEPLOYMENT, each, namespace) for each in names}
+    own = (await api.list(DEPLOYMENT, namespace, labels=f"{labels.DEPLOYMENT}={label_value(name)}")).items
     kinds = await live_kinds(api)
     observed = Observed(
         deployment=deployment,
@@ -222,7 +245,10 @@ async def gather_live(
         gateway_read=bool(config.gateway_name),
         kinds=kinds,
         budget=await _get(api, POD_DISRUPTION_BUDGET, name, namespace),
-        workloads={each: found for each, found in picker_workloads.items() if found is not None},
+        workloads={
+            **{each: found for each, found in picker_workloads.items() if found is not None},
+            **{one.metadata.name: one for one in own},
+        },
         extras=await _extras(api, namespace, name) if kinds.inference_pools else (),
         pods=pods,
         gpu_pods=[pod for pod in everywhere if observe.gpus_of(pod)],

@@ -81,8 +81,14 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> 
         unschedulable=_unschedulable(pod),
         created=parse_time(pod.metadata.creation_timestamp),
         finished=pod.status.phase in FINISHED,
+        loaded_at=_loaded_at(pod),
         probe=probe,
     )
+
+
+def _loaded_at(pod: Pod) -> float | None:
+    gate = find_condition(pod.status.conditions, labels.ANSWERS_REQUESTS)
+    return parse_time(gate.last_transition_time) if gate is not None and gate.status == "True" else None
 
 
 def _waiting(pod: Pod) -> tuple[str, str]:
@@ -196,6 +202,7 @@ def workload_view(deployment: Deployment | None, owner_uid: str) -> WorkloadView
     meta, spec, status = deployment.metadata, deployment.spec, deployment.status
     return WorkloadView(
         uid=meta.uid,
+        name=meta.name,
         applied_hash=meta.annotations.get(APPLIED_HASH, ""),
         owned=owned_by(meta, owner_uid),
         generation=meta.generation,

@@ -57,7 +57,7 @@ class Watcher:
             return None
         spec = parse_deployment(deployment).spec
         settings = evidence.settings_of(spec.rollback.auto_rollback) if spec is not None else evidence.Settings()
-        candidate, stable = _of(pods, release.revision), _of(pods, release.stable_revision)
+        candidate, stable = _of(pods, release.revision), _compared(deployment, pods)
         entry, now = self._entry(key, release, stable, settings), self._clock.now()
         acts = spec is not None and spec.rollback.auto_rollback.enabled
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
@@ -170,6 +170,16 @@ def _edges_of(taken: Edges) -> dict[evidence.Indicator, float]:
 
 def _usual(histogram: Histogram | None) -> float | None:
     return histogram.quantile(USUAL_SHARE) if histogram is not None else None
+
+
+def _compared(deployment: LLMDeployment, pods: Sequence[Pod]) -> list[str]:
+    """The pods of the stable version, as long as requests go to it: those that only stay loaded to go back to answer
+    nothing but short probes, beside which real traffic looks slow.
+    """
+    release, traffic = deployment.status.release, deployment.status.traffic
+    if release is None or (traffic is not None and traffic.revision == release.revision):
+        return []
+    return _of(pods, release.stable_revision)
 
 
 def _of(pods: Sequence[Pod], revision: str) -> list[str]:

@@ -5,7 +5,7 @@ Reasons are an interface: scripts and alerts match them. The table in `tests/pla
 
 from outrider.api.capabilities import NOT_ACTED_ON, covering_line
 from outrider.api.meta import Condition, ConditionStatus, find_condition
-from outrider.plan.deployment import gateway
+from outrider.plan.deployment import fleet, gateway, standby
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import ROLLED_BACK, find_revision, previous_stable
 from outrider.plan.deployment.facts import Facts
@@ -258,11 +258,12 @@ def rollback_ready(facts: Facts) -> Made:
     target = previous_stable(facts.snapshot, facts.rollout.revision)
     if target is None:
         return "RollbackReady", "False", "NoPreviousStableVersion", "No other version has served yet."
+    readiness, _, message = standby.readiness(facts.snapshot, target.spec.hash, facts.wish.replicas)
     return (
         "RollbackReady",
         "True",
-        "Cold",
-        f"{target.spec.version} (revision {target.spec.hash}) has served; its pods would have to load the model anew.",
+        readiness,
+        f"{target.spec.version} (revision {target.spec.hash}) has served; {message}",
     )
 
 
@@ -279,7 +280,18 @@ def _how_far(facts: Facts) -> str:
     if rollout.old:
         others = ", ".join(sorted({pod.version or pod.revision for pod in rollout.old}))
         text += f"; {count(len(rollout.old), 'pod')} of {others} {are(len(rollout.old))} still there"
-    return text + "." + (f" {_failing(facts.answers.failing)}" if facts.answers.failing else "")
+    return text + "." + _present_step(facts) + (f" {_failing(facts.answers.failing)}" if facts.answers.failing else "")
+
+
+def _present_step(facts: Facts) -> str:
+    """Of a release by steps: which one it is at, and what it waits for."""
+    release = facts.snapshot.deployment.status.release
+    if release is None or not fleet.is_on_steps(release, facts.rollout.revision):
+        return ""
+    awaited = f" It waits for {release.waits_for}." if release.waits_for else ""
+    if release.stage == "Preview":
+        return f" It is tried without traffic.{awaited}"
+    return f" Step {release.step + 1} of {len(release.steps)}: {release.weight} % of the traffic.{awaited}"
 
 
 def _unanswered(facts: Facts) -> str:

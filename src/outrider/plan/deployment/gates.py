@@ -12,14 +12,15 @@ pod of another revision is ready. Until the good revision has loaded everywhere,
 from collections.abc import Mapping
 
 from outrider.api.labels import ANSWERS_REQUESTS
+from outrider.api.llmdeployment import TrafficStatus
 from outrider.api.meta import Condition, Instant, format_time
 from outrider.api.modelrevision import Rejection
 from outrider.plan.actions import SetPodCondition
-from outrider.plan.deployment import rejection, trial
+from outrider.plan.deployment import rejection, traffic, trial
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 
-def opened(snapshot: Snapshot, now: Instant) -> list[SetPodCondition]:
+def opened(snapshot: Snapshot, now: Instant, divided: TrafficStatus | None = None) -> list[SetPodCondition]:
     """The gates to open, and those to be marked False: the pod did not answer well, or its revision was rolled back."""
     shut = _shut(snapshot)
     found = [(pod, _closed(shut[pod.revision], now)) for pod in snapshot.pods if _is_shut(pod, shut)]
@@ -27,7 +28,7 @@ def opened(snapshot: Snapshot, now: Instant) -> list[SetPodCondition]:
     found += [
         (pod, _condition(pod, now))
         for pod in waiting
-        if pod.probe is not None and not _is_shut(pod, shut) and not (pod.probe.ok and trial.waits(snapshot, pod))
+        if pod.probe is not None and not _is_shut(pod, shut) and not (pod.probe.ok and _waits(snapshot, divided, pod))
     ]
     return [
         SetPodCondition(
@@ -36,6 +37,10 @@ def opened(snapshot: Snapshot, now: Instant) -> list[SetPodCondition]:
         for pod, condition in found
         if condition.status != pod.gate
     ]
+
+
+def _waits(snapshot: Snapshot, divided: TrafficStatus | None, pod: PodView) -> bool:
+    return trial.waits(snapshot, pod) or traffic.gate_waits(snapshot, divided, pod)
 
 
 def _shut(snapshot: Snapshot) -> dict[str, Rejection]:
@@ -50,7 +55,7 @@ def _shut(snapshot: Snapshot) -> dict[str, Rejection]:
 
 
 def _is_shut(pod: PodView, shut: Mapping[str, Rejection]) -> bool:
-    return pod.gate is not None and pod.revision in shut and not pod.terminating and not pod.finished
+    return pod.gate is not None and pod.revision in shut and pod.alive
 
 
 def _closed(why: Rejection, now: Instant) -> Condition:

@@ -2,10 +2,12 @@
 
 import msgspec
 
-from outrider.api.llmdeployment import LLMDeploymentStatus
-from outrider.api.meta import find_condition
-from outrider.plan.actions import Action, Apply, Delete
-from outrider.plan.deployment import drift, gateway, render, render_picker, render_routes, trial
+from outrider.api.llmdeployment import LLMDeploymentStatus, ReleaseStatus, TrafficStatus
+from outrider.api.meta import Instant, find_condition
+from outrider.api.modelrevision import ModelRevisionSpec
+from outrider.api.spec import LLMDeploymentSpec
+from outrider.plan.actions import Action, Apply, Delete, Scale
+from outrider.plan.deployment import drift, fleet, gateway, render, render_picker, render_routes, traffic, trial
 from outrider.plan.deployment.conditions import ROLLED_OUT
 from outrider.plan.deployment.effective import Effective
 from outrider.plan.deployment.observed import ExtraView
@@ -25,6 +27,8 @@ class Wanted(msgspec.Struct, frozen=True):
 class Objects(msgspec.Struct, frozen=True):
     wanted: tuple[Wanted, ...] = ()
     picker: Picker = Picker("NotAsked")
+    scaled: tuple[Scale, ...] = ()
+    """Deployments of other revisions that are to have another number of pods."""
     removed: tuple[Delete, ...] = ()
     """What is there and no longer wanted. Nothing sends requests to it any more."""
 
@@ -38,35 +42,117 @@ class Objects(msgspec.Struct, frozen=True):
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        return (*self.applies, *self.removed)
+        return (*self.applies, *self.scaled, *self.removed)
 
 
-def objects(snapshot: Snapshot, effective: Effective, service: str) -> Objects:
+def objects(
+    snapshot: Snapshot,
+    effective: Effective,
+    service: str,
+    release: ReleaseStatus | None,
+    divided: TrafficStatus | None,
+    now: Instant,
+) -> Objects:
     """What there should be; nothing where the spec cannot be acted on, so that what is there stays."""
-    spec, target, owner, config = snapshot.parsed.spec, effective.target, snapshot.deployment, snapshot.config
+    spec, target, owner = snapshot.parsed.spec, effective.target, snapshot.deployment
     if spec is None or target is None:
         return Objects()
     picker = decide_picker(snapshot, spec, service)
-    body = render.service_body(owner, spec, service)
+    body = render.service_body(owner, spec, service, traffic.service_selects(snapshot, divided))
     found = [Wanted(body, drift.service(body, snapshot.service))]
+    found += _candidate_service(snapshot, spec, divided)
     if picker.objects:
         found += _picker(snapshot, service)
-    routes = _routes(snapshot, picker, service)
+    routes = _routes(snapshot, picker, service, divided)
     found += routes
     # Without pods there is nothing to disrupt, and Kubernetes keeps complaining of a budget that has none.
     if spec.desired_replicas or snapshot.budget is not None:
         body = render.budget_body(owner, spec)
         found.append(Wanted(body, drift.budget(body, snapshot.budget)))
-    body = render.deployment_body(owner, spec, target, config, snapshot.workload)
-    if trial.pauses(snapshot, target.hash, body["spec"]["template"]):
-        body = render.deployment_body(owner, spec, target, config, snapshot.workload, paused=True)
-    found.append(Wanted(body, drift.workload(body, snapshot.workload, rolled_out=_rolled_out(owner.status))))
-    return Objects(tuple(found), picker, tuple(_surplus_picker(snapshot, picker, routes, service)))
+    moved = all(one.why is None for one in found)  # nothing is left to be done before what took requests may go
+    found.append(_workload(snapshot, spec, target, release))
+    sizes = fleet.others(snapshot, target.hash, divided, release, now)
+    removed = [
+        *_surplus_workloads(snapshot, sizes if moved else []),
+        *_surplus_services(snapshot, divided, routes, service),
+        *_surplus_picker(snapshot, picker, routes, service),
+    ]
+    return Objects(tuple(found), picker, tuple(_scaled(snapshot, sizes)), tuple(removed))
 
 
-def manifests(snapshot: Snapshot, effective: Effective, service: str) -> tuple[Body, ...]:
+def _workload(
+    snapshot: Snapshot, spec: LLMDeploymentSpec, target: ModelRevisionSpec, release: ReleaseStatus | None
+) -> Wanted:
+    """The Deployment of the revision that is made true."""
+    owner, place = snapshot.deployment, fleet.home(snapshot, target.hash)
+    seen = fleet.workload_at(snapshot, place)
+    size = fleet.replicas(snapshot, spec, target.hash, release)
+
+    def body(*, paused: bool) -> Body:
+        return render.deployment_body(
+            owner, spec, target, snapshot.config, seen, place=place, replicas=size, paused=paused
+        )
+
+    wanted = body(paused=False)
+    if place == snapshot.name and trial.pauses(snapshot, target.hash, wanted["spec"]["template"]):
+        wanted = body(paused=True)
+    return Wanted(wanted, drift.workload(wanted, seen, rolled_out=_rolled_out(owner.status)))
+
+
+def _candidate_service(snapshot: Snapshot, spec: LLMDeploymentSpec, divided: TrafficStatus | None) -> list[Wanted]:
+    if divided is None or not divided.candidate:
+        return []
+    body = render.service_body(snapshot.deployment, spec, divided.service, divided.candidate)
+    seen = next((one for one in snapshot.candidate_services if one.name == divided.service), None)
+    return [Wanted(body, drift.service(body, seen))]
+
+
+def _scaled(snapshot: Snapshot, sizes: list[fleet.Resize]) -> list[Scale]:
+    return [
+        Scale(
+            namespace=snapshot.namespace,
+            name=one.workload.name,
+            uid=one.workload.uid,
+            replicas=one.replicas,
+            why=f"Deployment {one.workload.name}: {one.why}.",
+        )
+        for one in sizes
+        if one.replicas is not None and one.replicas != one.workload.spec_replicas
+    ]
+
+
+def _surplus_workloads(snapshot: Snapshot, sizes: list[fleet.Resize]) -> list[Delete]:
+    return [
+        Delete("apps/v1", "Deployment", snapshot.namespace, one.workload.name, one.workload.uid, f"{one.why}.")
+        for one in sizes
+        if one.replicas is None
+    ]
+
+
+def _surplus_services(
+    snapshot: Snapshot, divided: TrafficStatus | None, routes: list[Wanted], service: str
+) -> list[Delete]:
+    """Services of former candidates, once no route leads to them and the gateway has taken notice of that."""
+    if any(one.why is not None for one in routes) or gateway.reported(snapshot, service) is False:
+        return []
+    why = "its revision is no candidate any more."
+    return [
+        Delete("v1", "Service", snapshot.namespace, one.name, one.uid, why)
+        for one in snapshot.candidate_services
+        if one.owned and (divided is None or one.name != divided.service)
+    ]
+
+
+def manifests(
+    snapshot: Snapshot,
+    effective: Effective,
+    service: str,
+    release: ReleaseStatus | None,
+    divided: TrafficStatus | None,
+    now: Instant,
+) -> tuple[Body, ...]:
     """The same objects, whether or not they are there, and the ModelRevision first: what `outrider plan` prints."""
-    made = objects(snapshot, effective, service)
+    made = objects(snapshot, effective, service, release, divided, now)
     if effective.target is None:
         return ()
     revision = revision_body(snapshot.deployment, effective.target)
@@ -96,14 +182,23 @@ def _rolled_out(status: LLMDeploymentStatus) -> str:
     return status.effective_revision if progressing is not None and progressing.reason == ROLLED_OUT else ""
 
 
-def _routes(snapshot: Snapshot, picker: Picker, service: str) -> list[Wanted]:
+def _routes(snapshot: Snapshot, picker: Picker, service: str, divided: TrafficStatus | None) -> list[Wanted]:
     config, owner = snapshot.config, snapshot.deployment
     if not config.gateway_name or snapshot.kinds.http_routes is False:
         return []
-    backend = render_routes.pool_backend(service) if picker.routed else render_routes.service_backend(service)
-    bodies = [render_routes.host_route_body(owner, service, backend, config)]
+    candidate = divided.service if divided is not None else ""
+    if picker.routed:
+        backends = [render_routes.pool_backend(service)]
+    elif divided is not None and candidate:
+        backends = [
+            render_routes.service_backend(service, 100 - divided.weight),
+            render_routes.service_backend(candidate, divided.weight),
+        ]
+    else:
+        backends = [render_routes.service_backend(service)]
+    bodies = [render_routes.host_route_body(owner, service, backends, config)]
     if url := gateway.base_url(snapshot):
-        bodies.append(render_routes.path_route_body(owner, service, backend, config, url))
+        bodies.append(render_routes.path_route_body(owner, service, backends, config, url, candidate))
     return [Wanted(body, drift.route(body, snapshot.routes.get(body["metadata"]["name"]))) for body in bodies]
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from outrider.api.labels import REVISION
 from outrider.api.meta import Condition
 
 APPLIED_HASH = "inference.llm-d.io/applied-hash"
@@ -19,8 +20,9 @@ class ChildView(msgspec.Struct, frozen=True):
 
 
 class WorkloadView(ChildView, frozen=True):
-    """The Deployment."""
+    """A Deployment."""
 
+    name: str = ""
     generation: int = 0
     observed_generation: int = 0
     spec_replicas: int = 0
@@ -33,6 +35,11 @@ class WorkloadView(ChildView, frozen=True):
     ready_replicas: int = 0
     available_replicas: int = 0
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def revision(self) -> str:
+        """Of the pods that it makes; empty where its template says none."""
+        return str(((self.template.get("metadata") or {}).get("labels") or {}).get(REVISION, ""))
 
 
 class ServiceView(ChildView, frozen=True):

@@ -1,10 +1,12 @@
 """Fields of the spec that need something which a cluster may not have."""
 
+from outrider.plan.deployment import fleet
 from outrider.plan.deployment.picker import Picker
 from outrider.plan.deployment.snapshot import Snapshot
 
 SCHEDULER = "spec.scheduling.scheduler"
 SERVICE_MONITOR = "spec.monitoring.serviceMonitor"
+STRATEGY = "spec.deployment.rolloutStrategy"
 
 
 def without_effect(snapshot: Snapshot, picker: Picker) -> dict[str, str]:
@@ -27,6 +29,12 @@ def _missing(line: str, snapshot: Snapshot, picker: Picker) -> str | None:
         if picker.reason == "Unknown" or (picker.reason == "NotAsked" and snapshot.parsed.spec is None):
             return None
         return "" if picker.routed or not picker.asked else picker.message
+    if line == STRATEGY:
+        spec = snapshot.parsed.spec
+        beside = spec is not None and spec.deployment.rollout_strategy in fleet.STEPWISE
+        if not beside or fleet.is_stepwise(snapshot):
+            return ""
+        return "with an endpoint picker releases are rolling updates: its pool of pods is one, and knows no weights"
     has = snapshot.kinds.service_monitors
     if has is None:
         return None

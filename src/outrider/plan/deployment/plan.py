@@ -5,19 +5,19 @@ from typing import Any
 import msgspec
 
 from outrider.api import labels
-from outrider.api.llmdeployment import LLMDeploymentStatus
+from outrider.api.llmdeployment import LLMDeploymentStatus, ReleaseStatus, TrafficStatus
 from outrider.api.meta import Condition, Instant, find_condition, merge_conditions, parse_time
 from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec
 from outrider.api.names import service_name
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
-from outrider.plan.deployment import capacity, engine, gates, optional
+from outrider.plan.deployment import capacity, engine, fleet, gates, optional, steps, traffic
 from outrider.plan.deployment.changes import events
 from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
 from outrider.plan.deployment.facts import Facts, Wish
 from outrider.plan.deployment.objects import Objects, manifests, objects
-from outrider.plan.deployment.release import Release, look, with_rejection
+from outrider.plan.deployment.release import Release, begun, look, with_rejection
 from outrider.plan.deployment.revision import revision_body
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.plan.deployment.rollout import Rollout, answers, next_staleness, observe
@@ -39,19 +39,21 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         return Plan(because=("It is being deleted; what it owns goes with it.",))
     effective = _unless_name_taken(snapshot, decide(snapshot))
     service = service_name(snapshot.name, snapshot.service_owners)
-    made = objects(snapshot, effective, service)
+    under_way = begun(snapshot, effective, now)
+    divided = _divided(snapshot, effective, under_way, service)
+    made = objects(snapshot, effective, service, under_way, divided, now)
     applies = made.applies
-    facts = _facts(snapshot, now, effective, service, made)
+    facts = _facts(snapshot, now, effective, service, made, divided)
     judgement = _judgement(facts)
     facts = msgspec.structs.replace(facts, states=judge(snapshot, judgement, facts.wish.bake_seconds, now))
-    release = look(facts)
+    release = look(facts, under_way)
     if release is not None:
         facts = msgspec.structs.replace(facts, release=release.status, states=with_rejection(facts.states, release))
     status = make_status(facts)
     before = snapshot.deployment.status
     changed = status != before
     actions: list[Action] = [
-        *gates.opened(snapshot, now),
+        *gates.opened(snapshot, now, divided),
         *_created(snapshot, effective),
         *_revision_statuses(facts),
         *_pin_status(facts),
@@ -67,13 +69,24 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     )
 
 
-def desired(snapshot: Snapshot) -> tuple[dict[str, Any], ...]:
+def desired(snapshot: Snapshot, now: Instant) -> tuple[dict[str, Any], ...]:
     """Every object that there should be, whether or not it is there, in the order in which they are applied.
 
     Empty while nothing is to be changed: the plan says why.
     """
     effective = _unless_name_taken(snapshot, decide(snapshot))
-    return manifests(snapshot, effective, service_name(snapshot.name, snapshot.service_owners))
+    service = service_name(snapshot.name, snapshot.service_owners)
+    under_way = begun(snapshot, effective, now)
+    divided = _divided(snapshot, effective, under_way, service)
+    return manifests(snapshot, effective, service, under_way, divided, now)
+
+
+def _divided(
+    snapshot: Snapshot, effective: Effective, release: ReleaseStatus | None, service: str
+) -> TrafficStatus | None:
+    if effective.target is None:
+        return snapshot.deployment.status.traffic
+    return traffic.divide(snapshot, effective.target.hash, release, service)
 
 
 def _unless_name_taken(snapshot: Snapshot, effective: Effective) -> Effective:
@@ -92,14 +105,22 @@ def _unless_name_taken(snapshot: Snapshot, effective: Effective) -> Effective:
     return msgspec.structs.replace(effective, target=None, is_new=False, hold=Hold(NAME_TAKEN, message))
 
 
-def _facts(snapshot: Snapshot, now: Instant, effective: Effective, service: str, made: Objects) -> Facts:
+def _facts(
+    snapshot: Snapshot,
+    now: Instant,
+    effective: Effective,
+    service: str,
+    made: Objects,
+    divided: TrafficStatus | None,
+) -> Facts:
     wish = _wish(snapshot)
     revision = effective.target.hash if effective.target is not None else current_revision(snapshot)
     pending = any(
         apply.body["kind"] in SERVING and apply.body["metadata"]["name"] != snapshot.picker_name
         for apply in made.applies
     )
-    rollout = observe(snapshot, revision, wish.replicas, pending_write=pending)
+    pending = pending or bool(made.scaled)
+    rollout = observe(snapshot, revision, wish.replicas, pending_write=pending, traffic=divided)
     need = capacity.Need(
         key=snapshot.deployment.metadata.key,
         gpus_per_replica=wish.gpus_per_replica,
@@ -115,6 +136,7 @@ def _facts(snapshot: Snapshot, now: Instant, effective: Effective, service: str,
         rollout=rollout,
         answers=answers(snapshot, rollout, now),
         capacity=capacity.assess(need, snapshot.capacity),
+        traffic=divided,
         service_name=service if snapshot.service is not None or effective.target is not None else "",
         notes=engine.limits(spec) if spec is not None else (),
         picker=made.picker,
@@ -140,13 +162,18 @@ def _wish(snapshot: Snapshot) -> Wish:
             max_unavailable=max_unavailable(spec),
         )
     return Wish(
-        replicas=snapshot.workload.spec_replicas if snapshot.workload is not None else 0,
+        replicas=_replicas_as_applied(snapshot),
         gpus_per_replica=max((pod.gpus for pod in snapshot.pods), default=0),
         bake_seconds=float("inf"),
         model=status.model,
         stage=status.stage,
         max_unavailable=0,
     )
+
+
+def _replicas_as_applied(snapshot: Snapshot) -> int:
+    held = fleet.holder(snapshot, current_revision(snapshot)) or snapshot.workload
+    return held.spec_replicas if held is not None else 0
 
 
 def _judgement(facts: Facts) -> Judgement:
@@ -298,6 +325,7 @@ def _requeue_at(facts: Facts, judgement: Judgement, release: Release | None) -> 
         facts.snapshot.probing_since + window
         if facts.answers.unknown and facts.snapshot.probing_since is not None
         else None,
+        steps.next_moment(facts.release),
         facts.now + release.looks_again_in
         if release is not None and release.looks_again_in is not None and facts.snapshot.watch is not None
         else None,

@@ -9,6 +9,8 @@ from outrider.api.meta import Instant, parse_time
 from outrider.api.modelrevision import ModelRevision, Rejection
 
 DAY = 86_400.0
+ABORTED = "Aborted"
+"""The reason of a rejection that a person asked for."""
 
 
 def retried(revision: ModelRevision) -> bool:
@@ -31,8 +33,14 @@ def kept(revision: ModelRevision) -> Rejection | None:
 
 
 def times(revisions: Sequence[ModelRevision]) -> tuple[Instant, ...]:
-    """When releases of this deployment were rolled back by themselves, newest first; retried ones count, too."""
-    found = (parse_time(one.status.rejection.time) for one in revisions if one.status.rejection is not None)
+    """When releases of this deployment were rolled back by themselves, newest first; retried ones count, too, and those
+    that a person aborted do not.
+    """
+    found = (
+        parse_time(one.status.rejection.time)
+        for one in revisions
+        if one.status.rejection is not None and one.status.rejection.reason != ABORTED
+    )
     return tuple(sorted((moment for moment in found if moment is not None), reverse=True))
 
 

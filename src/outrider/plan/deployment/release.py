@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from outrider.api.llmdeployment import IndicatorStatus, ReleaseStatus
+from outrider.api.llmdeployment import IndicatorStatus, ReleaseStage, ReleaseStatus
 from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus, Rejection
 from outrider.plan import evidence
-from outrider.plan.deployment import rejection, trial
-from outrider.plan.deployment.effective import ALIAS, SPEC, find_revision, has_served, previous_stable
+from outrider.plan.deployment import fleet, rejection, steps, trial
+from outrider.plan.deployment.effective import ALIAS, SPEC, Effective, find_revision, has_served, previous_stable
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import CRASH_REASONS
 from outrider.plan.deployment.snapshot import PodView, Snapshot, Watch
@@ -27,6 +27,9 @@ MOST_IN_A_DAY = 3
 """Rollbacks of one service that happen by themselves. Whoever needs a fourth has another problem."""
 SEVERE = 0.5
 """The share of bad answers among the newest from which on none at all is better for whoever can ask another pod."""
+NEWS = (
+    "verdict", "stage", "trial_since", "step", "step_since", "weight", "waits_for", "standby_until"
+)  # fmt: skip
 CERTAIN = frozenset({"CrashLooping", "NoEndpointsLeft", "AllRecentFailed", "Stalled"})
 
 
@@ -48,9 +51,8 @@ class Release(msgspec.Struct, frozen=True):
     """Seconds; None once it is over."""
 
 
-def look(facts: Facts) -> Release | None:
+def look(facts: Facts, status: ReleaseStatus | None) -> Release | None:
     """How the release fares that is under way or was the last; None where there was none to compare."""
-    status = _begun(facts)
     if status is None or status.phase != "Watching":
         return Release(status) if status is not None else None
     if not _is_asked_for(facts, status):
@@ -60,7 +62,10 @@ def look(facts: Facts) -> Release | None:
         return Release(status, looks_again_in=_pause(facts))
     settings = _settings(facts)
     verdict = evidence.judge(watch.state, _situation(facts, status), settings, facts.now)
-    wanted = trial.went_on(facts, _concluded(status, verdict, watch, facts.now))
+    wanted = steps.went_on(facts, trial.went_on(facts, _concluded(status, verdict, watch, facts.now)))
+    asked = steps.wishes(find_revision(facts.snapshot.revisions, status.revision), status)
+    if asked.abort:
+        return _aborted(facts, wanted)
     if verdict.kind == "RollBack":
         return _bad(facts, status, wanted, watch.state.newest.share)
     if verdict.kind == "Good" or _is_old(facts, status, settings.max_bake):
@@ -92,9 +97,8 @@ def _concluded(status: ReleaseStatus, verdict: Verdict, watch: Watch, now: Insta
     )
 
 
-def _begun(facts: Facts) -> ReleaseStatus | None:
+def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStatus | None:
     """The release that the status tells of, or the one that begins now."""
-    snapshot, effective = facts.snapshot, facts.effective
     before, target = snapshot.deployment.status.release, effective.target
     if effective.hold is not None or effective.source not in (SPEC, ALIAS) or target is None:
         return before
@@ -107,18 +111,46 @@ def _begun(facts: Facts) -> ReleaseStatus | None:
     stable = _stable(snapshot, before, serving, target.hash)
     if stable is None:
         return None
-    now = format_time(facts.now)
-    return ReleaseStatus(
+    release = ReleaseStatus(
         revision=target.hash,
         version=target.version,
         stable_revision=stable.spec.hash,
         stable_version=stable.spec.version,
-        started_time=now,
-        stage="Trial" if trial.begun(snapshot, stable.spec.hash) else "Rollout",
-        updated_time=now,
+        started_time=format_time(now),
+        updated_time=format_time(now),
         reason="AwaitingPods",
         message=f"{target.version}: no pod is ready yet.",
     )
+    return _with_strategy(snapshot, release)
+
+
+def _with_strategy(snapshot: Snapshot, release: ReleaseStatus) -> ReleaseStatus:
+    """How it is going to be released. By steps only beside a stable version that serves."""
+    spec = snapshot.parsed.spec
+    in_place = fleet.home(snapshot, release.revision) == snapshot.name
+    if spec is None or in_place or not fleet.is_stepwise(snapshot):
+        named = spec.deployment.rollout_strategy if spec is not None else release.strategy
+        stage: ReleaseStage = "Trial" if in_place and trial.begun(snapshot, release.stable_revision) else "Rollout"
+        return msgspec.structs.replace(
+            release, strategy="RollingUpdate" if named in fleet.STEPWISE else named, stage=stage
+        )
+    planned = fleet.steps_of(spec)
+    stage = "Preview" if spec.deployment.rollout_strategy == "BlueGreen" else "Canary"
+    return msgspec.structs.replace(
+        release,
+        strategy=spec.deployment.rollout_strategy,
+        steps=planned,
+        stage=stage if planned and fleet.ready(snapshot, release.stable_revision) else "Rollout",
+    )
+
+
+def _aborted(facts: Facts, wanted: ReleaseStatus) -> Release:
+    """Taken back because a person said so; like one that evidence spoke against, it is not released again by itself."""
+    told = msgspec.structs.replace(wanted, reason=rejection.ABORTED, message=f"{wanted.version} was aborted by hand.")
+    taken_back = Rejection(
+        time=format_time(facts.now), reason=told.reason, message=told.message, fallback=told.stable_revision
+    )
+    return Release(told, taken_back, looks_again_in=_pause(facts))
 
 
 def _stable(snapshot: Snapshot, before: ReleaseStatus | None, serving: str, candidate: str) -> ModelRevision | None:
@@ -168,7 +200,7 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
         for node in (snapshot.capacity.nodes if snapshot.capacity is not None else ())
         if node.fault
     }
-    pods = (pod for pod in snapshot.pods if not pod.terminating and not pod.finished)
+    pods = (pod for pod in snapshot.pods if pod.alive)
     return Situation(
         candidate=status.version,
         stable=status.stable_version,
@@ -246,7 +278,7 @@ def _is_old(facts: Facts, status: ReleaseStatus, limit: float) -> bool:
 
 def _is_news(facts: Facts, before: ReleaseStatus, after: ReleaseStatus) -> bool:
     """Whether it is worth a write: another conclusion at once; other numbers, and what is awaited, now and then."""
-    if any(getattr(before, name) != getattr(after, name) for name in ("verdict", "stage", "trial_since")):
+    if any(getattr(before, name) != getattr(after, name) for name in NEWS):
         return True
     if after.verdict != "Watching" and before.reason != after.reason:
         return True

@@ -21,9 +21,9 @@ CHANGE_CAUSE = "kubernetes.io/change-cause"
 """What `kubectl rollout history` shows beside a revision of a Deployment."""
 
 
-def selector(name: str) -> dict[str, str]:
-    """Selects all pods of an LLMDeployment, whatever their revision: selectors are immutable, so it names no more."""
-    return {labels.DEPLOYMENT: label_value(name)}
+def selector(name: str, revision: str = "") -> dict[str, str]:
+    """Selects all pods of an LLMDeployment, or those of one revision."""
+    return {labels.DEPLOYMENT: label_value(name)} | ({labels.REVISION: revision} if revision else {})
 
 
 def selector_text(name: str) -> str:
@@ -37,18 +37,22 @@ def deployment_body(
     config: PlanConfig,
     workload: WorkloadView | None = None,
     *,
+    place: str = "",
+    replicas: int | None = None,
     paused: bool = False,
 ) -> Body:
     """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works.
 
-    `workload` is the Deployment as it is now, where there is one. `paused` stops the rollout where it is.
+    `workload` is the Deployment as it is now, where there is one. `paused` stops the rollout where it is. With `place`
+    it is one of that name, for this revision alone. `replicas`: not all that are wanted in the end.
     """
     name = owner.metadata.name
-    body = object_body("apps/v1", "Deployment", owner, name)
+    alone = place not in ("", name)
+    body = object_body("apps/v1", "Deployment", owner, place or name)
     body["metadata"]["annotations"] = {CHANGE_CAUSE: f"{revision.version} ({revision_name(name, revision.hash)})"}
     body["spec"] = {
-        "replicas": spec.desired_replicas,
-        "selector": {"matchLabels": selector(name)},
+        "replicas": spec.desired_replicas if replicas is None else replicas,
+        "selector": {"matchLabels": selector(name, revision.hash if alone else "")},
         "strategy": strategy(spec, workload),
         "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
         "revisionHistoryLimit": 2,
@@ -59,7 +63,11 @@ def deployment_body(
 
 
 def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> Body:
-    """Rolling, whatever the spec's strategy: `SpecHonoured` reports the others (api/capabilities.py)."""
+    """How pods of one Deployment are replaced. Canary and blue-green releases have two Deployments; where the template
+    of one of them changes all the same (other resources), its pods are replaced as in a rolling update.
+    """
+    if spec.deployment.rollout_strategy == "Recreate":
+        return {"type": "Recreate"}
     rolling = spec.deployment.rolling_update
     return {
         "type": "RollingUpdate",
@@ -67,13 +75,16 @@ def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> Body:
     }
 
 
-def service_body(owner: LLMDeployment, spec: LLMDeploymentSpec, service_name: str) -> Body:
-    """The Service: `http` for requests, `metrics` for the SRE guide's ServiceMonitor, both the engine's one port."""
+def service_body(owner: LLMDeployment, spec: LLMDeploymentSpec, service_name: str, revision: str = "") -> Body:
+    """The Service: `http` for requests, `metrics` for the SRE guide's ServiceMonitor, both the engine's one port.
+
+    With `revision` it selects only the pods of that.
+    """
     body = object_body("v1", "Service", owner, service_name)
     if not (spec.monitoring.enabled and spec.monitoring.service_monitor.enabled):
         body["metadata"]["labels"][labels.SCRAPE] = "false"
     body["spec"] = {
-        "selector": selector(owner.metadata.name),
+        "selector": selector(owner.metadata.name, revision),
         "ports": [
             {
                 "name": labels.HTTP_PORT_NAME,

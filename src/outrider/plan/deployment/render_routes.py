@@ -8,6 +8,7 @@ nothing of it. No gateway does so by itself.
 A dot cannot be in the name of a Service, so `SERVICE.path` is nobody's name but this route's.
 """
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,14 +22,14 @@ from outrider.plan.deployment.snapshot import PlanConfig
 API_VERSION = "gateway.networking.k8s.io/v1"
 
 
-def host_route_body(owner: LLMDeployment, service_name: str, backend: Body, config: PlanConfig) -> Body:
+def host_route_body(owner: LLMDeployment, service_name: str, backends: Sequence[Body], config: PlanConfig) -> Body:
     """All requests to one of the service's names."""
     meta = owner.metadata
     body = object_body(API_VERSION, "HTTPRoute", owner, service_name)
     body["spec"] = {
         "parentRefs": [parent_reference(config)],
         "hostnames": hostnames(meta.namespace, meta.name, service_name),
-        "rules": [_rule(backend, config)],
+        "rules": [_rule(backends, config)],
     }
     return signed(body)
 
@@ -42,8 +43,17 @@ def path_route_name(service_name: str) -> str:
     return f"{service_name}.path"
 
 
-def path_route_body(owner: LLMDeployment, service_name: str, backend: Body, config: PlanConfig, base_url: str) -> Body:
-    """All requests to the Gateway's own address below `/NAMESPACE/SERVICE`, and below `/NAMESPACE/NAME`."""
+def path_route_body(
+    owner: LLMDeployment,
+    service_name: str,
+    backends: Sequence[Body],
+    config: PlanConfig,
+    base_url: str,
+    candidate: str = "",
+) -> Body:
+    """All requests to the Gateway's own address below `/NAMESPACE/SERVICE`, and below `/NAMESPACE/NAME`; and those to
+    the candidate's own Service, below `/NAMESPACE/CANDIDATE`.
+    """
     meta = owner.metadata
     body = object_body(API_VERSION, "HTTPRoute", owner, path_route_name(service_name))
     spec: Body = {"parentRefs": [parent_reference(config)]}
@@ -51,13 +61,16 @@ def path_route_body(owner: LLMDeployment, service_name: str, backend: Body, conf
         spec["hostnames"] = [host]
     prefix = urlsplit(base_url).path.rstrip("/")
     names = dict.fromkeys((service_name, meta.name))
-    spec["rules"] = [_path_rule(f"{prefix}/{meta.namespace}/{name}", backend, config) for name in names]
+    spec["rules"] = [_path_rule(f"{prefix}/{meta.namespace}/{name}", backends, config) for name in names]
+    if candidate:
+        only = (service_backend(candidate),)
+        spec["rules"].append(_path_rule(f"{prefix}/{meta.namespace}/{candidate}", only, config))
     body["spec"] = spec
     return signed(body)
 
 
-def service_backend(service_name: str) -> Body:
-    return {"group": "", "kind": "Service", "name": service_name, "port": labels.HTTP_PORT, "weight": 1}
+def service_backend(service_name: str, weight: int = 1) -> Body:
+    return {"group": "", "kind": "Service", "name": service_name, "port": labels.HTTP_PORT, "weight": weight}
 
 
 def pool_backend(pool_name: str) -> Body:
@@ -77,17 +90,17 @@ def parent_reference(config: PlanConfig) -> Body:
     return parent | ({"namespace": config.gateway_namespace} if config.gateway_namespace else {})
 
 
-def _path_rule(prefix: str, backend: Body, config: PlanConfig) -> Body:
+def _path_rule(prefix: str, backends: Sequence[Body], config: PlanConfig) -> Body:
     rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
     return {
         "matches": [{"path": {"type": "PathPrefix", "value": prefix}}],
         "filters": [{"type": "URLRewrite", "urlRewrite": rewrite}],
-        **_rule(backend, config),
+        **_rule(backends, config),
     }
 
 
-def _rule(backend: Body, config: PlanConfig) -> dict[str, Any]:
-    rule: Body = {"backendRefs": [dict(backend)]}
+def _rule(backends: Sequence[Body], config: PlanConfig) -> dict[str, Any]:
+    rule: Body = {"backendRefs": [dict(backend) for backend in backends]}
     if config.request_timeout:
         rule["timeouts"] = {"request": config.request_timeout}
     return rule

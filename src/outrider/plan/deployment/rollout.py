@@ -5,7 +5,9 @@ A pod of another revision never counts: that is how others came to report succes
 
 import msgspec
 
+from outrider.api.llmdeployment import TrafficStatus
 from outrider.api.meta import Instant, find_condition
+from outrider.plan.deployment import fleet
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 CRASH_REASONS = frozenset(
@@ -29,7 +31,9 @@ class Rollout(msgspec.Struct, frozen=True):
     updated: tuple[PodView, ...] = ()
     """Pods of the revision."""
     old: tuple[PodView, ...] = ()
-    """Pods of other revisions."""
+    """Pods of other revisions, those on standby left out."""
+    shown: bool = True
+    """Whether pods of the revision take requests as soon as they are ready; not in a preview."""
     deadline_exceeded: bool = False
 
     @property
@@ -48,7 +52,7 @@ class Rollout(msgspec.Struct, frozen=True):
     @property
     def serving(self) -> tuple[PodView, ...]:
         """Pods that may answer a request now."""
-        return (*self.ready, *self.old_ready)
+        return (*(self.ready if self.shown else ()), *self.old_ready)
 
     @property
     def unplaced(self) -> int:
@@ -70,10 +74,12 @@ class Rollout(msgspec.Struct, frozen=True):
         )
 
 
-def observe(snapshot: Snapshot, revision: str, wanted: int, *, pending_write: bool) -> Rollout:
+def observe(
+    snapshot: Snapshot, revision: str, wanted: int, *, pending_write: bool, traffic: TrafficStatus | None = None
+) -> Rollout:
     """The rollout of `revision`. `pending_write`: the Deployment is not yet what it should be."""
-    alive = tuple(pod for pod in snapshot.pods if not pod.terminating and not pod.finished)
-    workload = snapshot.workload
+    alive = fleet.alive(snapshot)
+    workload = fleet.workload_at(snapshot, fleet.home(snapshot, revision))
     seen = workload is not None and workload.observed_generation >= workload.generation
     settled = (
         workload is not None
@@ -90,7 +96,10 @@ def observe(snapshot: Snapshot, revision: str, wanted: int, *, pending_write: bo
         applied=seen and not pending_write,
         settled=settled,
         updated=tuple(pod for pod in alive if pod.revision == revision),
-        old=tuple(pod for pod in alive if pod.revision != revision),
+        old=tuple(
+            pod for pod in alive if pod.revision != revision and not fleet.is_idle(snapshot, traffic, pod.revision)
+        ),
+        shown=not fleet.is_idle(snapshot, traffic, revision),
         deadline_exceeded=seen and progressing is not None and progressing.reason == "ProgressDeadlineExceeded",
     )
 

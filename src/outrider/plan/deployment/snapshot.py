@@ -63,7 +63,14 @@ class PodView(msgspec.Struct, frozen=True):
     created: Instant | None = None
     finished: bool = False
     """Succeeded or Failed: it holds no GPU and never runs again."""
+    loaded_at: Instant | None = None
+    """When its gate was opened, because it had answered a request; None while it is not."""
     probe: ProbeView | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or may come to run: it is not on its way out, and has not ended."""
+        return not self.terminating and not self.finished
 
 
 class Measurements(msgspec.Struct, frozen=True):
@@ -174,7 +181,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     revisions: tuple[ModelRevision, ...] = ()
     pin: VersionPin | None = None
     workload: WorkloadView | None = None
+    """The Deployment named after the LLMDeployment."""
+    own_workloads: tuple[WorkloadView, ...] = ()
+    """Deployments with one revision each, beside it, by name."""
     service: ServiceView | None = None
+    candidate_services: tuple[ServiceView, ...] = ()
+    """Services with one revision each, by name."""
     routes: dict[str, RouteView] = {}
     """Of the namespace, by name."""
     gateway: GatewayView | None = None

@@ -6,10 +6,11 @@ from outrider.api.catalog import gpu_price
 from outrider.api.llmdeployment import NONE, UNKNOWN, HistoryEntry, LLMDeploymentStatus, Phase, RollbackStatus
 from outrider.api.meta import Condition, find_condition, merge_conditions
 from outrider.api.modelrevision import ModelRevisionStatus
-from outrider.plan.deployment import gateway
+from outrider.plan.deployment import gateway, standby
 from outrider.plan.deployment.conditions import all_conditions
 from outrider.plan.deployment.effective import ROLLED_BACK, previous_stable
 from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.render import selector_text
 from outrider.plan.deployment.states import stable
 
@@ -31,7 +32,7 @@ def make_status(facts: Facts) -> LLMDeploymentStatus:
         replicas=len(rollout.updated) + len(rollout.old),
         ready_replicas=len(rollout.serving),
         updated_replicas=len(rollout.updated),
-        available_replicas=snapshot.workload.available_replicas if snapshot.workload is not None else 0,
+        available_replicas=sum(one.available_replicas for one in _workloads(facts)),
         selector=selector_text(snapshot.name),
         model=facts.wish.model or NONE,
         stage=facts.wish.stage or NONE,
@@ -52,10 +53,17 @@ def make_status(facts: Facts) -> LLMDeploymentStatus:
         alias=facts.effective.alias,
         rollback=rollback(facts),
         release=facts.release,
+        traffic=facts.traffic,
         history=history(facts),
         ignored_fields=tuple(sorted({*snapshot.parsed.reported, *facts.without_effect})),
         conditions=conditions,
     )
+
+
+def _workloads(facts: Facts) -> list[WorkloadView]:
+    snapshot = facts.snapshot
+    base = [snapshot.workload] if snapshot.workload is not None else []
+    return [*base, *snapshot.own_workloads]
 
 
 def phase(facts: Facts, conditions: tuple[Condition, ...]) -> Phase:
@@ -162,11 +170,14 @@ def rollback(facts: Facts) -> RollbackStatus:
     target = previous_stable(facts.snapshot, facts.rollout.revision)
     if target is None:
         return RollbackStatus(message="No other version has served yet.")
+    readiness, seconds, message = standby.readiness(facts.snapshot, target.spec.hash, facts.wish.replicas)
     return RollbackStatus(
         ready=True,
         target=target.spec.version,
         target_revision=target.spec.hash,
-        message="Cold: its pods would start anew and load the model.",
+        readiness=readiness,
+        estimated_seconds=seconds,
+        message=f"{readiness}: {message}",
     )
 
 

@@ -15,7 +15,9 @@ import msgspec
 
 from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import format_time, parse_time
+from outrider.plan.deployment import steps
 from outrider.plan.deployment.drift import difference
+from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rolling import first_batch
 from outrider.plan.deployment.snapshot import PodView, Snapshot
@@ -26,10 +28,14 @@ def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
     release is worse and may not be taken back by itself.
     """
     release, workload = snapshot.deployment.status.release, snapshot.workload
-    if release is None or (release.revision, release.phase) != (revision, "Watching") or not _is_automatic(snapshot):
+    if release is None or (release.revision, release.phase) != (revision, "Watching"):
         return False
     if workload is None or difference(template, workload.template):
         return False  # what is wanted has changed: pods of it have to come first
+    if steps.wishes(find_revision(snapshot.revisions, revision), release).paused:
+        return True
+    if not _is_automatic(snapshot):
+        return False
     if release.verdict == "RollBack":
         return True
     if not _of(snapshot, release.stable_revision):
@@ -79,4 +85,4 @@ def _is_automatic(snapshot: Snapshot) -> bool:
 
 
 def _of(snapshot: Snapshot, revision: str) -> list[PodView]:
-    return [pod for pod in snapshot.pods if pod.revision == revision and not pod.terminating and not pod.finished]
+    return [pod for pod in snapshot.pods if pod.revision == revision and pod.alive]

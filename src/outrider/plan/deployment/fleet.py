@@ -1,0 +1,186 @@
+"""Which Deployment holds the pods of which revision.
+
+A rolling update goes on inside one Deployment, named after the LLMDeployment. A canary or blue-green release has a
+Deployment of its own for the new revision, beside the one that serves: promotion then moves the traffic and starts no
+pod again, which for a model is minutes of loading, and going back finds the old pods still loaded. So each revision is
+either alone in a Deployment of its own, or in the one with the plain name.
+"""
+
+import math
+
+import msgspec
+
+from outrider.api.llmdeployment import ReleaseStatus, StepStatus, TrafficStatus
+from outrider.api.meta import parse_time
+from outrider.api.names import revision_name
+from outrider.api.spec import LLMDeploymentSpec
+from outrider.plan.deployment.observed import WorkloadView
+from outrider.plan.deployment.picker import SCHEDULER
+from outrider.plan.deployment.snapshot import PodView, Snapshot
+
+STEPWISE = frozenset({"Canary", "BlueGreen"})
+DEFAULT_STEPS = (StepStatus(10, 600.0), StepStatus(50, 1800.0))
+"""Of a canary whose spec names none: 10 % for ten minutes, 50 % for half an hour, as the SRE guide's staged rollout."""
+
+
+class Resize(msgspec.Struct, frozen=True):
+    """A Deployment of another revision than the one that is made true, and what becomes of it."""
+
+    workload: WorkloadView
+    replicas: int | None
+    """None: it is to go."""
+    why: str
+
+
+def is_stepwise(snapshot: Snapshot) -> bool:
+    """Whether new versions are released beside the old one. Not where an endpoint picker chooses the pod: its pool is
+    one, and knows no weights.
+    """
+    spec = snapshot.parsed.spec
+    if spec is None or spec.deployment.rollout_strategy not in STEPWISE:
+        return False
+    return not (snapshot.config.inference_pool and spec.scheduling.scheduler == SCHEDULER)
+
+
+def is_routed(snapshot: Snapshot) -> bool:
+    """Whether routes can divide the traffic by weight; else only the numbers of pods can."""
+    return bool(snapshot.config.gateway_name) and snapshot.kinds.http_routes is not False
+
+
+def alive(snapshot: Snapshot) -> tuple[PodView, ...]:
+    return tuple(pod for pod in snapshot.pods if pod.alive)
+
+
+def ready(snapshot: Snapshot, revision: str) -> int:
+    """Pods of the revision that are ready."""
+    return sum(1 for pod in snapshot.pods if pod.alive and pod.ready and pod.revision == revision)
+
+
+def holder(snapshot: Snapshot, revision: str) -> WorkloadView | None:
+    """The Deployment whose template is of that revision; its own before the one with the plain name."""
+    own = next((one for one in snapshot.own_workloads if one.revision == revision), None)
+    base = snapshot.workload
+    return own or (base if base is not None and base.revision == revision else None)
+
+
+def home(snapshot: Snapshot, revision: str) -> str:
+    """The name of the Deployment in which the revision is, or is to be."""
+    own = revision_name(snapshot.name, revision)
+    if any(one.revision == revision for one in snapshot.own_workloads):
+        return own
+    base = snapshot.workload
+    if base is not None and base.revision == revision:
+        return snapshot.name
+    if not is_stepwise(snapshot) or _is_mixed(snapshot):
+        return snapshot.name
+    others_serve = any(pod.alive and pod.ready and pod.revision != revision for pod in snapshot.pods)
+    return own if others_serve else snapshot.name
+
+
+def workload_at(snapshot: Snapshot, name: str) -> WorkloadView | None:
+    """The Deployment of that name, among those of this LLMDeployment."""
+    if name == snapshot.name:
+        return snapshot.workload
+    return next((one for one in snapshot.own_workloads if one.name == name), None)
+
+
+def _is_mixed(snapshot: Snapshot) -> bool:
+    """Whether a rolling update is under way: it is ended as it was begun."""
+    known = {one.revision for one in snapshot.own_workloads}
+    if snapshot.workload is not None:
+        known.add(snapshot.workload.revision)
+    return any(pod.revision not in known for pod in alive(snapshot))
+
+
+def steps_of(spec: LLMDeploymentSpec) -> tuple[StepStatus, ...]:
+    """The steps of a release that begins now. One with all of the traffic is no step: it is the end."""
+    deployment = spec.deployment
+    if deployment.rollout_strategy == "BlueGreen":
+        return (StepStatus(0, deployment.blue_green.preview_duration.seconds),)
+    if deployment.rollout_strategy != "Canary":
+        return ()
+    written = tuple(StepStatus(step.weight, step.duration.seconds) for step in deployment.canary.steps)
+    return tuple(step for step in written or DEFAULT_STEPS if step.weight < 100)
+
+
+def replicas(snapshot: Snapshot, spec: LLMDeploymentSpec, revision: str, release: ReleaseStatus | None) -> int:
+    """How many pods the revision that is made true is to have now."""
+    wanted = spec.desired_replicas
+    if release is None or not is_on_steps(release, revision) or release.stage == "Preview" or not wanted:
+        return wanted
+    weight = release.steps[release.step].weight
+    # By weight it needs its share of what all of the traffic needs; without routes its share is that of its pods.
+    share = weight / 100 if is_routed(snapshot) else weight / (100 - weight)
+    return min(wanted, max(1, math.ceil(round(wanted * share, 6))))
+
+
+def is_on_steps(release: ReleaseStatus, revision: str) -> bool:
+    """Whether the revision is being released, and has not all of its pods or traffic yet."""
+    return (
+        (release.revision, release.phase) == (revision, "Watching")
+        and release.stage in ("Canary", "Preview")
+        and release.step < len(release.steps)
+    )
+
+
+def is_idle(snapshot: Snapshot, traffic: TrafficStatus | None, revision: str) -> bool:
+    """Whether pods of the revision take no requests although they are ready: as preview, or as standby."""
+    if traffic is None or revision == traffic.revision:
+        return False
+    if revision == traffic.candidate:
+        return not traffic.weight
+    return holder(snapshot, revision) is not None
+
+
+def others(
+    snapshot: Snapshot, target: str, traffic: TrafficStatus | None, release: ReleaseStatus | None, now: float
+) -> list[Resize]:
+    """What becomes of the Deployments of other revisions than the one that is made true."""
+    spec = snapshot.parsed.spec
+    if spec is None:
+        return []
+    place = home(snapshot, target)
+    present = [*snapshot.own_workloads, *([snapshot.workload] if snapshot.workload is not None else [])]
+    return [
+        _other(snapshot, spec, one, target, traffic, release, now)
+        for one in present
+        if one.name != place and one.owned and one.revision != target
+    ]
+
+
+def _other(
+    snapshot: Snapshot,
+    spec: LLMDeploymentSpec,
+    one: WorkloadView,
+    target: str,
+    traffic: TrafficStatus | None,
+    release: ReleaseStatus | None,
+    now: float,
+) -> Resize:
+    wanted, short = spec.desired_replicas, _is_short(snapshot, target)
+    on_steps = release is not None and is_on_steps(release, target)
+    if traffic is None or one.revision in (traffic.revision, traffic.candidate):
+        if short and not on_steps:
+            # What it gives up is what the others already carry: together they are never fewer than are wanted.
+            left = max(0, wanted - ready(snapshot, target))
+            return Resize(
+                one, min(left, one.spec_replicas), "its GPUs are needed, and others have taken over its share"
+            )
+        return Resize(one, wanted, "it takes requests")
+    if is_standby(release, one.revision, target, now) and not short:
+        return Resize(one, wanted, "it stays loaded to go back to")
+    return Resize(one, None, "nothing is sent to its pods any more")
+
+
+def is_standby(release: ReleaseStatus | None, revision: str, target: str, now: float) -> bool:
+    """Whether the revision is to stay loaded, beside the one that took its traffic."""
+    if release is None or (release.revision, release.stable_revision) != (target, revision):
+        return False
+    if release.phase == "RolledBack" or release.strategy not in STEPWISE:
+        return False
+    return release.stage != "Standby" or now < (parse_time(release.standby_until) or now)
+
+
+def _is_short(snapshot: Snapshot, target: str) -> bool:
+    """Whether pods of the revision find no node."""
+    return any(pod.unschedulable for pod in alive(snapshot) if pod.revision == target and not pod.node)

@@ -1,0 +1,90 @@
+"""Which revisions requests go to, where old and new pods are in Deployments of their own.
+
+The Service selects one revision. A second one beside it has a Service of its own, and the routes divide the traffic
+between the two by weight. Where nothing routes, the Service selects both, and the numbers of their pods divide it.
+All traffic moves at once by the Service's selector, which every client follows, also those that ask no gateway. It
+never comes to select a revision of which no pod is ready (argoproj/argo-rollouts#4750: a selector that matched nothing
+took all of a service down).
+"""
+
+from outrider.api.labels import REVISION
+from outrider.api.llmdeployment import ReleaseStatus, TrafficStatus
+from outrider.api.names import candidate_service_name
+from outrider.plan.deployment import fleet
+from outrider.plan.deployment.effective import current_revision
+from outrider.plan.deployment.snapshot import PodView, Snapshot
+
+
+def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, service: str) -> TrafficStatus | None:
+    """The traffic as it should be now; None where requests go to every ready pod."""
+    spec, before = snapshot.parsed.spec, snapshot.deployment.status.traffic
+    if spec is None:
+        return before
+    if not fleet.is_stepwise(snapshot) and not snapshot.own_workloads:
+        return None
+    main = _main(snapshot, target)
+    if main == target:
+        return TrafficStatus(target) if before is not None or _is_alone(snapshot, target) else None
+    if _is_rolled_in_place(snapshot, main, target):
+        return None
+    weight = _weight(snapshot, main, target, release, spec.desired_replicas)
+    if weight is None:
+        return TrafficStatus(target)
+    return TrafficStatus(main, target, weight, candidate_service_name(service, target))
+
+
+def _main(snapshot: Snapshot, target: str) -> str:
+    """The revision that requests go to until others take over."""
+    before = snapshot.deployment.status.traffic
+    said = before.revision if before is not None else current_revision(snapshot)
+    return said if any(pod.revision == said for pod in fleet.alive(snapshot)) else target
+
+
+def _is_alone(snapshot: Snapshot, revision: str) -> bool:
+    return all(pod.revision == revision for pod in fleet.alive(snapshot))
+
+
+def _is_rolled_in_place(snapshot: Snapshot, main: str, target: str) -> bool:
+    """Whether the Deployment that serves has become, or is to become, that of the target."""
+    held = fleet.holder(snapshot, main)
+    return held is None or held.name == fleet.home(snapshot, target)
+
+
+def _weight(snapshot: Snapshot, main: str, target: str, release: ReleaseStatus | None, wanted: int) -> int | None:
+    """Percent of the traffic for the target; None: all of it, and the Service selects it alone."""
+    able, old = fleet.ready(snapshot, target), fleet.ready(snapshot, main)
+    if not wanted or (able and not old):
+        return None
+    if release is not None and fleet.is_on_steps(release, target):
+        return release.weight if able else 0
+    if able >= wanted:
+        return None
+    asked = release.weight if release is not None and release.revision == target else 0
+    if release is not None and release.revision == target and release.strategy == "BlueGreen":
+        return 0
+    return max(asked, 100 * able // wanted) if able else 0
+
+
+def gate_waits(snapshot: Snapshot, traffic: TrafficStatus | None, pod: PodView) -> bool:
+    """Whether the pod may not be ready yet: the Service still selects every pod, and would send it more than its share.
+
+    Once it does not, a pod of another revision can be ready and take nothing.
+    """
+    if traffic is None or pod.revision == traffic.revision:
+        return False
+    if pod.revision == traffic.candidate and traffic.weight and not fleet.is_routed(snapshot):
+        return False
+    service = snapshot.service
+    return service is None or selected_revision(service.selector) in ("", pod.revision)
+
+
+def selected_revision(selector: dict[str, str]) -> str:
+    """The revision that a Service selects; empty where it selects all."""
+    return selector.get(REVISION, "")
+
+
+def service_selects(snapshot: Snapshot, traffic: TrafficStatus | None) -> str:
+    """The revision that the Service is to select; empty: every one."""
+    if traffic is None or (traffic.weight and not fleet.is_routed(snapshot)):
+        return ""
+    return traffic.revision

@@ -1,0 +1,324 @@
+"""Releases by steps, in a world of pods without time: what each step waits for, and who has the traffic meanwhile."""
+
+from typing import Any
+
+import pytest
+from plan_world import LLAMA, PlanWorld, merged
+from release_evidence import after, old, pods
+
+from outrider.api import labels
+from outrider.api.llmdeployment import ReleaseStatus, TrafficStatus
+from outrider.plan.deployment.snapshot import PlanConfig
+
+ROUTED = PlanConfig(gateway_name="gateway", gateway_namespace="outrider-system", base_url="http://gateway")
+STEPS = [{"weight": 10, "duration": "60s"}, {"weight": 50, "duration": "60s"}]
+AUTOMATIC = {"rollback": {"autoRollback": {"enabled": True, "minRequests": 0}, "standby": "300s"}}
+
+
+def world(strategy: str = "Canary", *, config: PlanConfig = ROUTED, replicas: int = 4, **deployment: Any) -> PlanWorld:
+    """A service of which v1.0.0 serves."""
+    by_default = {"canary": {"steps": STEPS}} if strategy == "Canary" else {}
+    release = {"deployment": {"rolloutStrategy": strategy, **by_default, **deployment}}
+    spec = merged(LLAMA, {"spec": merged({"replicas": replicas}, merged(AUTOMATIC, release))})
+    made = PlanWorld(spec, config=config, gpus_per_node=16)
+    made.settle()
+    assert made.condition("Ready").status == "True"
+    return made
+
+
+def released(made: PlanWorld, version: str = "v2.0.0") -> ReleaseStatus:
+    made.version(version)
+    go_on(made)
+    return release(made)
+
+
+def go_on(made: PlanWorld, seconds: float = 5.0, rounds: int = 0) -> None:
+    """Let operator and cluster take turns for so many seconds."""
+    rounds = rounds or max(20, int(seconds / 2))
+    for _ in range(rounds):
+        made.reconcile()
+        made.tick(seconds / rounds)
+
+
+def release(made: PlanWorld) -> ReleaseStatus:
+    found = made.status.release
+    assert found is not None
+    return found
+
+
+def traffic(made: PlanWorld) -> TrafficStatus:
+    found = made.status.traffic
+    assert found is not None
+    return found
+
+
+def sizes(made: PlanWorld) -> dict[str, int]:
+    """Pods that there are, by version."""
+    found: dict[str, int] = {}
+    for pod in made.pods:
+        if not pod["metadata"].get("deletionTimestamp"):
+            version = pod["metadata"]["labels"][labels.MODEL_VERSION]
+            found[version] = found.get(version, 0) + 1
+    return found
+
+
+def selected(made: PlanWorld) -> str:
+    """The version that the Service selects; empty where it selects every pod."""
+    selector = made.objects["Service", "llama"]["spec"]["selector"]
+    revision = selector.get(labels.REVISION, "")
+    return next((one.spec.version for one in made.revisions() if one.spec.hash == revision), "")
+
+
+def weights(made: PlanWorld) -> list[int]:
+    rule = made.objects["HTTPRoute", "llama"]["spec"]["rules"][0]
+    return [ref["weight"] for ref in rule["backendRefs"]]
+
+
+def annotate(made: PlanWorld, annotation: str, value: str) -> None:
+    name = f"llama-{release(made).revision}"
+    made.objects["ModelRevision", name]["metadata"].setdefault("annotations", {})[annotation] = value
+
+
+def turns_bad(made: PlanWorld) -> None:
+    """From now on all of the candidate's answers are bad, and none of the stable one's."""
+    made.counted = after([(pods((20, 20)), old((0, 40)))] * 6)
+
+
+def test_a_canary_goes_up_step_by_step_and_no_pod_is_started_twice() -> None:
+    made = world()
+    assert selected(made) == "v1.0.0"
+
+    at = released(made)
+    assert (at.strategy, at.stage, at.step, at.weight) == ("Canary", "Canary", 0, 10)
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 1}
+    assert (selected(made), weights(made)) == ("v1.0.0", [90, 10])
+    assert at.waits_for == "its time"
+    first = {pod["metadata"]["name"] for pod in made.pods}
+
+    go_on(made, 80)
+    assert (release(made).step, release(made).weight, weights(made)) == (1, 50, [50, 50])
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 2}
+    assert "Step 2 of 2: 50 % of the traffic. It waits for its time." in made.condition("Ready").message
+
+    go_on(made, 80)
+    assert release(made).stage == "Standby"
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
+    assert (selected(made), weights(made)) == ("v2.0.0", [1])
+    assert made.condition("Ready").status == "True"
+    assert made.status.serving_version == "v2.0.0"
+    assert made.status.rollback.readiness == "Warm"
+    assert first <= {pod["metadata"]["name"] for pod in made.pods}
+
+    go_on(made, 330)
+    assert sizes(made) == {"v2.0.0": 4}
+    assert made.status.rollback.readiness == "Cold"
+    assert not [name for kind, name in made.objects if kind == "Service" and name != "llama"]
+    assert made.condition("Ready").status == "True"
+
+
+def test_a_step_has_its_traffic_only_once_its_replicas_are_ready() -> None:
+    made = world()
+    made.load_ticks = 30
+    at = released(made)
+    assert (at.weight, weights(made)) == (0, [100, 0])
+    assert at.waits_for == "1 replica, of which 0 are ready"
+    go_on(made, 10, rounds=40)
+    assert weights(made) == [90, 10]
+
+
+def test_blue_green_tries_all_replicas_without_traffic_and_then_moves_all_of_it_at_once() -> None:
+    made = world("BlueGreen")
+    at = released(made)
+    assert (at.strategy, at.stage) == ("BlueGreen", "Preview")
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
+    assert (selected(made), weights(made), made.status.serving_version) == ("v1.0.0", [100, 0], "v1.0.0")
+    preview = made.objects["Service", traffic(made).service]
+    assert preview["spec"]["selector"][labels.REVISION] == at.revision
+    paths = [rule["matches"][0]["path"]["value"] for rule in made.objects["HTTPRoute", "llama.path"]["spec"]["rules"]]
+    assert f"/production/{traffic(made).service}" in paths
+
+    go_on(made, 80)
+    assert (release(made).stage, selected(made), weights(made)) == ("Standby", "v2.0.0", [1])
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
+
+
+def test_without_auto_promotion_blue_green_waits_for_a_person() -> None:
+    made = world("BlueGreen", blueGreen={"autoPromotion": False})
+    released(made)
+    go_on(made, 600)
+    assert release(made).waits_for == "a person: outrider rollout promote llama"
+    assert selected(made) == "v1.0.0"
+    annotate(made, labels.PROMOTE_RELEASE, "of another release")
+    go_on(made)
+    assert selected(made) == "v1.0.0"
+    annotate(made, labels.PROMOTE_RELEASE, release(made).started_time)
+    go_on(made)
+    assert (release(made).stage, selected(made)) == ("Standby", "v2.0.0")
+
+
+def test_a_canary_that_turns_bad_loses_its_traffic_and_its_pods_and_the_old_ones_were_never_fewer() -> None:
+    made = world()
+    released(made)
+    turns_bad(made)
+    go_on(made)
+    assert release(made).phase == "RolledBack"
+    assert (selected(made), weights(made), sizes(made)) == ("v1.0.0", [1], {"v1.0.0": 4})
+    assert made.condition("RolledBack").status == "True"
+    assert made.status.phase == "RolledBack"
+
+
+def test_what_turns_bad_after_promotion_is_taken_back_to_pods_that_are_still_loaded() -> None:
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 80)
+    stable = {
+        pod["metadata"]["name"] for pod in made.pods if pod["metadata"]["labels"][labels.MODEL_VERSION] == "v1.0.0"
+    }
+    turns_bad(made)
+    made.reconcile()
+    made.tick()
+    made.reconcile()
+    assert selected(made) == "v1.0.0"
+    go_on(made)
+    assert {pod["metadata"]["name"] for pod in made.pods} == stable
+
+
+STEERED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "promote gives it all traffic": (
+        labels.PROMOTE_RELEASE,
+        "{started}",
+        {"stage": "Standby", "selected": "v2.0.0"},
+    ),
+    "skip ends the step": (labels.SKIP_STEP, "{started}/0", {"stage": "Canary", "step": 1}),
+    "a skip of another step does nothing": (labels.SKIP_STEP, "{started}/1", {"stage": "Canary", "step": 0}),
+    "abort takes it back": (labels.ABORT_RELEASE, "{started}", {"phase": "RolledBack", "selected": "v1.0.0"}),
+    "an abort of another release does nothing": (labels.ABORT_RELEASE, "1999", {"phase": "Watching", "step": 0}),
+}
+
+
+@pytest.mark.parametrize("case", STEERED)
+def test_people_steer_a_release(case: str) -> None:
+    annotation, value, expected = STEERED[case]
+    made = world()
+    released(made)
+    annotate(made, annotation, value.format(started=release(made).started_time))
+    go_on(made)
+    at = release(made)
+    found = {"stage": at.stage, "step": at.step, "phase": at.phase, "selected": selected(made)}
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_a_paused_canary_stays_at_its_step_until_it_is_resumed() -> None:
+    made = world()
+    annotate_at = released(made).started_time
+    annotate(made, labels.PAUSE_RELEASE, annotate_at)
+    go_on(made, 600)
+    assert (release(made).step, release(made).waits_for) == (0, "a person: outrider rollout resume llama")
+    del made.objects["ModelRevision", f"llama-{release(made).revision}"]["metadata"]["annotations"]
+    go_on(made, 5)
+    assert release(made).step == 1
+
+
+def test_an_aborted_version_is_not_released_again_by_git() -> None:
+    made = world()
+    annotate_started = released(made).started_time
+    annotate(made, labels.ABORT_RELEASE, annotate_started)
+    go_on(made)
+    made.manifest["metadata"]["generation"] += 1
+    go_on(made, 600)
+    assert (selected(made), sizes(made)) == ("v1.0.0", {"v1.0.0": 4})
+    assert made.revision("v2.0.0").status.reason == "Aborted"
+
+
+def test_going_back_in_the_middle_takes_all_traffic_from_the_candidate() -> None:
+    made = world()
+    released(made)
+    made.version("v1.0.0")
+    go_on(made)
+    assert (selected(made), weights(made), sizes(made)) == ("v1.0.0", [1], {"v1.0.0": 4})
+    assert made.condition("Ready").status == "True"
+
+
+def test_a_third_version_in_the_middle_begins_at_the_first_step_beside_what_serves() -> None:
+    made = world()
+    released(made)
+    go_on(made, 80)
+    assert weights(made) == [50, 50]
+    at = released(made, "v3.0.0")
+    assert (at.version, at.step, at.weight) == ("v3.0.0", 0, 10)
+    assert sizes(made) == {"v1.0.0": 4, "v3.0.0": 1}
+    assert (selected(made), weights(made)) == ("v1.0.0", [90, 10])
+
+
+def test_the_first_release_ever_has_nothing_beside_it() -> None:
+    made = world()
+    assert made.status.release is None
+    assert [name for kind, name in made.objects if kind == "Deployment"] == ["llama"]
+
+
+def test_steps_are_those_of_the_moment_in_which_the_release_began() -> None:
+    made = world()
+    released(made)
+    made.edit({"deployment": {"canary": {"steps": [{"weight": 99, "duration": "1s"}]}}})
+    go_on(made)
+    assert (release(made).weight, release(made).step) == (10, 0)
+
+
+def test_without_a_gateway_the_numbers_of_pods_divide_the_traffic() -> None:
+    made = world(config=PlanConfig())
+    released(made)
+    assert selected(made) == ""
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 1}
+    go_on(made, 80)
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
+    go_on(made, 80)
+    assert selected(made) == "v2.0.0"
+
+
+def test_more_replicas_in_the_middle_are_more_of_both() -> None:
+    made = world()
+    released(made)
+    made.edit({"replicas": 8})
+    go_on(made)
+    assert sizes(made) == {"v1.0.0": 8, "v2.0.0": 1}
+
+
+def test_a_rolling_update_that_is_under_way_ends_as_one() -> None:
+    made = world("RollingUpdate")
+    made.load_ticks = 3
+    made.version("v2.0.0")
+    go_on(made, rounds=2)
+    made.edit({"deployment": {"rolloutStrategy": "Canary"}, "model": {"version": "v3.0.0"}})
+    go_on(made, 600, rounds=100)
+    assert [name for kind, name in made.objects if kind == "Deployment"] == ["llama"]
+    assert sizes(made) == {"v3.0.0": 4}
+
+
+def test_back_to_rolling_updates_the_next_version_gets_the_plain_deployment_again() -> None:
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 600)
+    assert [name for kind, name in made.objects if kind == "Deployment"] == [f"llama-{release(made).revision}"]
+    made.edit({"deployment": {"rolloutStrategy": "RollingUpdate"}})
+    released(made, "v3.0.0")
+    go_on(made, 60, rounds=60)
+    assert [name for kind, name in made.objects if kind == "Deployment"] == ["llama"]
+    assert sizes(made) == {"v3.0.0": 4}
+    assert (selected(made), weights(made)) == ("", [1])
+
+
+def test_recreate_ends_the_old_pods_first() -> None:
+    made = PlanWorld(merged(LLAMA, {"spec": {"deployment": {"rolloutStrategy": "Recreate"}}}))
+    made.reconcile()
+    assert made.objects["Deployment", "llama"]["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_what_takes_no_requests_gives_its_gpus_to_what_needs_them() -> None:
+    made = world("BlueGreen", replicas=8)
+    released(made)
+    go_on(made, 80)
+    assert sizes(made) == {"v1.0.0": 8, "v2.0.0": 8}
+    released(made, "v3.0.0")
+    go_on(made, 5)
+    assert sizes(made) == {"v2.0.0": 8, "v3.0.0": 8}
+    assert selected(made) == "v2.0.0"
