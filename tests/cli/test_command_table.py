@@ -116,6 +116,8 @@ UNTIMELY = {
     "unpin": ["unpin", "x", "--timeout", "soon"],
     "delete": ["delete", "llmd", "x", "--timeout", "soon"],
     "rollout status": ["rollout", "status", "x", "--timeout", "soon"],
+    "rollout promote": ["rollout", "promote", "x", "--timeout", "soon"],
+    "rollout abort": ["rollout", "abort", "x", "--timeout", "soon"],
     "down": ["down", "--timeout", "soon"],
     "install": ["install", "--timeout", "soon"],
     "upgrade": ["upgrade", "--timeout", "soon"],

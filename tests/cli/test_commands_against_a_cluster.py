@@ -41,6 +41,8 @@ LOOKING = {
     "rollout status": ["rollout", "status", "llama"],
     "rollout history": ["rollout", "history", "llama"],
     "rollout retry": ["rollout", "retry", "llama"],
+    "rollout pause": ["rollout", "pause", "llama"],
+    "rollout abort": ["rollout", "abort", "llama"],
     "rollback": ["rollback", "llama"],
     "unpin": ["unpin", "llama"],
     "delete": ["delete", "llmd", "llama"],

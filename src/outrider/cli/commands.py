@@ -48,7 +48,9 @@ SECTIONS: tuple[Section, ...] = (
         "Release and roll back",
         (
             Command("plan", "outrider.cli.plan:plan", "Show what Outrider would do, and why, without doing it."),
-            Command("rollout", "", "Follow releases: status, history, retry."),
+            Command(
+                "rollout", "", "Follow and steer releases: status, pause, resume, skip, promote, abort, retry, history."
+            ),
             Command("rollback", "outrider.cli.rollback:rollback", "Go back to a version that worked, now."),
             Command("unpin", "outrider.cli.rollback:unpin", "Lift a rollback: follow the spec again."),
         ),
@@ -76,7 +78,12 @@ SECTIONS: tuple[Section, ...] = (
 SUBCOMMANDS: tuple[Command, ...] = (
     Command("status", "outrider.cli.rollout:rollout_status", "Wait for a release to end, and say how.", "rollout"),
     Command("history", "outrider.cli.rollout:rollout_history", "List the revisions of a service.", "rollout"),
-    Command("retry", "outrider.cli.rollout:rollout_retry", "Release again what was rolled back by itself.", "rollout"),
+    Command("pause", "outrider.cli.steer:rollout_pause", "Hold a release where it is.", "rollout"),
+    Command("resume", "outrider.cli.steer:rollout_resume", "Let a release go on that was paused.", "rollout"),
+    Command("skip", "outrider.cli.steer:rollout_skip", "End the present step of a release.", "rollout"),
+    Command("promote", "outrider.cli.steer:rollout_promote", "Give a new version all traffic now.", "rollout"),
+    Command("abort", "outrider.cli.steer:rollout_abort", "Take back a release that is under way.", "rollout"),
+    Command("retry", "outrider.cli.rollout:rollout_retry", "Release again what was taken back.", "rollout"),
 )
 
 EXIT_CODES = """\

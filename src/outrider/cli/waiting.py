@@ -104,6 +104,28 @@ async def wait_until_ready(
         CliError: it did not happen in time, is lost, its spec is invalid, or the object does not exist; says what was
             awaited.
     """
+
+    def reached(item: LLMDeployment) -> str:
+        return f"{name} {item.status.effective_version} is Ready" if is_ready(item) and also(item) else ""
+
+    def lost_or_invalid(item: LLMDeployment) -> str:
+        _refuse_invalid(item)
+        return lost(item)
+
+    return await wait_until(api, name, namespace, timeout=timeout, reached=reached, lost=lost_or_invalid, quiet=quiet)
+
+
+async def wait_until(
+    api: Api,
+    name: str,
+    namespace: str,
+    *,
+    timeout: str,
+    reached: Callable[[LLMDeployment], str],
+    lost: Callable[[LLMDeployment], str],
+    quiet: bool = False,
+) -> tuple[LLMDeployment, float]:
+    """Wait until `reached` says in words that the LLMDeployment is what is waited for; else as `wait_until_ready`."""
     limit = seconds(timeout, "--timeout")
     sight = _Sight(name)
     with Progress(quiet=quiet) as progress:
@@ -114,11 +136,10 @@ async def wait_until_ready(
                     if item is None:
                         raise NotFound(f'llmdeployments.inference.llm-d.io "{name}" not found in namespace {namespace}')
                     sight.seen(item)
-                    _refuse_invalid(item)
                     if why := lost(item):
                         raise CliError(f"{name}: {why}", exit_code=Exit.FAILED)
-                    if is_ready(item) and also(item):
-                        progress.done(f"{name} {item.status.effective_version} is Ready ({progress.elapsed:.1f} s)")
+                    if told := reached(item):
+                        progress.done(f"{told} ({progress.elapsed:.1f} s)")
                         return item, progress.elapsed
         except TimeoutError:
             raise CliError(
