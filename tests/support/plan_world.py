@@ -304,9 +304,8 @@ class PlanWorld:
         if spec.get("paused"):
             return  # enough for a trial, in which no pod is lost
         template, wanted = spec["template"], spec["replicas"]
-        surge, unavailable = (
-            _amount(spec["strategy"]["rollingUpdate"][key], wanted) for key in ("maxSurge", "maxUnavailable")
-        )
+        rolling = spec["strategy"].get("rollingUpdate") or {"maxSurge": 0, "maxUnavailable": wanted}
+        surge, unavailable = (_amount(rolling[key], wanted) for key in ("maxSurge", "maxUnavailable"))
         own = [pod for pod in self.pods if pod["deployment"] == name]
         new = [pod for pod in own if pod["template"] == template]
         old = [pod for pod in own if pod["template"] != template]

@@ -21,6 +21,8 @@ from outrider.sim.incidents import (
     Remove,
     Scenario,
     SlowLoads,
+    Steer,
+    Steering,
     Stop,
     Unpin,
     VersionFault,
@@ -57,8 +59,23 @@ def first_spec(rng: random.Random) -> Spec:
         "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": rng.choice(VERSIONS[:2])},
         "replicas": rng.randint(1, 3),
         "resources": {"requests": {"nvidia.com/gpu": rng.choice(("1", "2"))}},
-        **({"rollback": {"autoRollback": _auto_rollback(rng)}} if rng.random() < WATCHED_SHARE else {}),
+        "rollback": {
+            "standby": rng.choice(("0s", "15s", "60s")),
+            "autoRollback": _auto_rollback(rng) if rng.random() < WATCHED_SHARE else {"minRequests": 0},
+        },
     }
+
+
+def strategy(rng: random.Random) -> Spec:
+    """How it is released: by rolling updates, mostly."""
+    name = rng.choices(("RollingUpdate", "Canary", "BlueGreen", "Recreate"), (12, 5, 4, 1))[0]
+    if name == "RollingUpdate":
+        return {}
+    release: Spec = {"rolloutStrategy": name, "blueGreen": {"previewDuration": rng.choice(("5s", "30s"))}}
+    if name == "Canary":
+        weights = sorted(rng.sample((5, 10, 25, 34, 50, 75, 100), rng.randint(1, 3)))
+        release["canary"] = {"steps": [{"weight": one, "duration": rng.choice(("5s", "20s"))} for one in weights]}
+    return {"deployment": release}
 
 
 def _auto_rollback(rng: random.Random) -> Spec:
@@ -144,7 +161,7 @@ def draw(seed: int, seconds: float) -> Scenario:
     """The scenario of a seed: trouble for so many seconds of virtual time. The same for the same arguments."""
     rng = random.Random(seed)  # noqa: S311  (a simulation must be repeatable)
     names = NAMES[: 1 if rng.random() < 0.8 else 2]
-    specs = {name: first_spec(rng) for name in names}
+    specs = {name: {**first_spec(rng), **strategy(rng)} for name in names}
     incidents: list[AnyIncident] = [
         Apply(at=round(rng.uniform(0, 30), 1), deployment=name, spec=specs[name]) for name in names
     ]
@@ -172,6 +189,8 @@ def _one(rng: random.Random, at: float, name: str, specs: dict[str, Spec]) -> li
     length = round(rng.choice((5.0, 30.0, 120.0)) * rng.uniform(0.5, 1.5), 1)
     kinds: list[tuple[float, Callable[[], list[AnyIncident]]]] = [
         (6, lambda: [Edit(at=at, deployment=name, spec=edit(rng))]),
+        (0.5, lambda: [Edit(at=at, deployment=name, spec=_other_strategy(rng))]),
+        (0.5, lambda: _steered(rng, at, name)),
         (2, lambda: [Crash(at=at, calls=rng.randint(1, 12), down_seconds=round(rng.uniform(0, 40), 1))]),
         (
             2,
@@ -200,6 +219,23 @@ def _one(rng: random.Random, at: float, name: str, specs: dict[str, Spec]) -> li
     return choice()
 
 
+def _other_strategy(rng: random.Random) -> Spec:
+    """The strategy in the middle of things, at times together with a version."""
+    patch = strategy(rng) or {"deployment": {"rolloutStrategy": "RollingUpdate"}}
+    return {**patch, **_version(rng)} if rng.random() < 0.5 else patch
+
+
+def _steered(rng: random.Random, at: float, name: str) -> list[AnyIncident]:
+    """A version is released, and a person has a hand in it."""
+    how: Steering = rng.choice(get_args(Steering))
+    moment = round(at + rng.uniform(1, 60), 1)
+    steps: list[AnyIncident] = [Edit(at=at, deployment=name, spec=_version(rng))]
+    steps.append(Steer(at=moment, deployment=name, how=how))
+    if how == "pause":
+        steps.append(Steer(at=round(moment + rng.uniform(5, 90), 1), deployment=name, how="resume"))
+    return steps
+
+
 def _pinned(rng: random.Random, at: float, name: str) -> list[AnyIncident]:
     pin = Pin(at=at, deployment=name, version=rng.choice((*VERSIONS[:2], "previous-stable")))
     return [pin, Unpin(at=round(at + rng.uniform(20, 300), 1), deployment=name)] if rng.random() < 0.7 else [pin]
@@ -216,5 +252,5 @@ def _removed(rng: random.Random, at: float, name: str, specs: dict[str, Spec]) -
     gone = Remove(at=at, deployment=name)
     if rng.random() < 0.4:
         return [gone]
-    specs[name] = first_spec(rng)
+    specs[name] = {**first_spec(rng), **strategy(rng)}
     return [gone, Apply(at=round(at + rng.choice((0.0, 0.5, 60.0)), 1), deployment=name, spec=specs[name])]

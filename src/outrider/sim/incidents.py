@@ -18,6 +18,8 @@ Meddling = Literal[
     "points the Service elsewhere", "changes the image", "deletes the budget",
 ]  # fmt: skip
 
+Steering = Literal["pause", "resume", "promote", "skip", "abort"]
+
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag=str.lower):
     at: float
@@ -75,6 +77,13 @@ class DeletePod(Incident, frozen=True):
 
     deployment: str
     place: int
+
+
+class Steer(Incident, frozen=True):
+    """Somebody has a hand in the release that is under way, as `outrider rollout` does."""
+
+    deployment: str
+    how: Steering
 
 
 # The cluster
@@ -145,7 +154,7 @@ class Stop(Incident, frozen=True):
 
 
 AnyIncident: TypeAlias = (
-    Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod
+    Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer
     | BadVersion | PodFault | NodeLost | SlowLoads
     | ApiTrouble | WatchTrouble | Crash | Stop
 )  # fmt: skip

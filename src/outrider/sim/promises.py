@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from outrider.api import labels
+from outrider.api.names import service_name
 from outrider.kube.api import Kind, Object
-from outrider.kube.objects import DEPLOYMENT, ENDPOINT_SLICE, POD
+from outrider.kube.objects import DEPLOYMENT, ENDPOINT_SLICE, HTTP_ROUTE, POD, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store.history import Change
 from outrider.local.store.records import decode
+from outrider.plan.deployment.rejection import ABORTED
 from outrider.sim.kubelet import has_condition
-from outrider.sim.truth import ANY, Truth, rejection, takers
+from outrider.sim.truth import ANY, Truth, rejection, served_by, takers
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -52,6 +54,8 @@ class Promises:
             POD.plural: self._pod,
             ENDPOINT_SLICE.plural: self._endpoints,
             DEPLOYMENT.plural: self._workload,
+            SERVICE.plural: self._service,
+            HTTP_ROUTE.plural: self._route,
             MODEL_REVISION.plural: self._revision,
             LLM_DEPLOYMENT.plural: self._status,
         }
@@ -111,7 +115,7 @@ class Promises:
 
     def _endpoints(self, change: Change, obj: Object, now: float) -> Broken:
         meta = obj["metadata"]
-        name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
+        name = served_by(obj)
         if not name or change.old is None:
             return
         service = self.truth.service(name)
@@ -130,12 +134,54 @@ class Promises:
                 f"the last endpoint of {name} goes while {len(well)} of its pods have been ready for a while",
             )
 
+    # Where requests go
+
+    def _service(self, change: Change, obj: Object, now: float) -> Broken:
+        """Requests are sent to another revision: as many of its pods must be ready as were before, or as are wanted."""
+        meta, found = obj["metadata"], obj.get("metadata", {}).get("labels") or {}
+        name = found.get(labels.DEPLOYMENT, "")
+        if change.removed or change.old is None or not self.writer or meta["name"] != service_name(name):
+            return
+        before, after = (_selector(one) for one in (decode(change.old.data), obj))
+        service = self.truth.service(name)
+        if before == after or now - service.disturbed_at < self.truth.window:
+            return
+        old, new = (self._selected(name, selector) for selector in (before, after))
+        least = min((wish.least for wish in service.recent(now - self.truth.window)), default=0)
+        if new < min(old, least):
+            message = f"the Service of {name} selected {old} ready pods and now selects {new}, and {least} were wanted"
+            yield "never all traffic to fewer pods than it needs", message
+
+    def _selected(self, name: str, selector: dict[str, str]) -> int:
+        revision = selector.get(labels.REVISION, "")
+        if selector.get(labels.DEPLOYMENT) != name:
+            return 0
+        return sum(1 for pod in self.truth.ready_pods(name) if revision in ("", pod.revision))
+
+    def _route(self, change: Change, obj: Object, now: float) -> Broken:
+        """Requests are divided: no share goes to a revision of which nothing is ready, and shares add up to 100."""
+        name = (obj["metadata"].get("labels") or {}).get(labels.DEPLOYMENT, "")
+        if change.removed or not self.writer or not name:
+            return
+        backends = obj["spec"]["rules"][0]["backendRefs"]
+        if len(backends) == 1:
+            return
+        total = sum(one["weight"] for one in backends)
+        if total != 100:
+            yield "shares of the traffic add up to 100", f"those of {obj['metadata']['name']} add up to {total}"
+        for one in backends[1:]:
+            revision = one["name"].rpartition("-")[2]
+            able = sum(1 for pod in self.truth.ready_pods(name) if pod.revision == revision)
+            if one["weight"] and not able and now - self.truth.service(name).disturbed_at > self.truth.window:
+                message = f"{one['weight']} % of the requests to {name} go to {one['name']}, of which no pod is ready"
+                yield "never a share of the traffic to nothing", message
+
     # What is released
 
     def _workload(self, change: Change, obj: Object, now: float) -> Broken:
         if change.removed or not self.writer:
             return
-        name = obj["metadata"]["name"]
+        name = (obj["metadata"].get("labels") or {}).get(labels.DEPLOYMENT, "")
         after = _template_version(obj)
         before = _template_version(decode(change.old.data)) if change.old is not None else ""
         if after == before or not after:
@@ -175,6 +221,8 @@ class Promises:
         if found is None or (before is not None and before["time"] == found["time"]):
             return
         version, name = str(obj["spec"]["version"]), str(obj["spec"]["deployment"])
+        if found["reason"] == ABORTED and self.truth.service(name).aborted:
+            return
         failed = self.truth.service(name).blamed.get(version)
         if failed is None or now - failed > self.truth.window:
             why = f"{found['reason']}: {found['message']}"
@@ -218,6 +266,11 @@ class Promises:
             called = f"{name} is called {found['reason']} ({found['message']})"
             message = f"{called}, and for {now - quiet_since:.0f} s nobody changed it and none of its pods failed"
             yield "never an alarm about nothing", message
+
+
+def _selector(obj: Object) -> dict[str, str]:
+    found: dict[str, str] = obj["spec"].get("selector") or {}
+    return found
 
 
 def _template_version(obj: Object) -> str:

@@ -25,6 +25,7 @@ from outrider.sim.incidents import (
     Remove,
     Scenario,
     SlowLoads,
+    Steer,
     Stop,
     Unpin,
     WatchTrouble,
@@ -268,7 +269,7 @@ class _Game:
         else:
             await self._people_do(incident)
 
-    async def _people_do(self, incident: Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod) -> None:
+    async def _people_do(self, incident: Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer) -> None:
         world = self.world
         match incident:
             case Apply():
@@ -284,6 +285,9 @@ class _Game:
             case Meddle():
                 self._truth.disturb(incident.deployment)
                 await world.meddle(incident)
+            case Steer():
+                self._truth.service(incident.deployment).aborted |= incident.how == "abort"
+                await self.world.steer(incident)
             case DeletePod():
                 self._truth.disturb(incident.deployment)
                 await world.delete_pod(incident.deployment, incident.place)

@@ -14,6 +14,7 @@ import msgspec
 from outrider.api import labels
 from outrider.api.int_or_percent import resolve
 from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.names import service_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.version import is_previous_stable
 from outrider.controllers.deployment.gather import parse_deployment
@@ -21,6 +22,7 @@ from outrider.kube.api import Kind, Object
 from outrider.kube.objects import ENDPOINT_SLICE, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
+from outrider.plan.deployment.fleet import STEPWISE
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.sim.kubelet import has_condition, ready
 
@@ -53,6 +55,7 @@ class PodTruth:
     deployment: str
     version: str
     ready_since: float | None = None
+    revision: str = ""
     containers_ready: bool = False
     ending: bool = False
 
@@ -78,6 +81,10 @@ class Service:
     taken_back: dict[str, str] = field(default_factory=dict)
     """Version to the rejection (its time) by which it was taken back, while that stands."""
     ever_taken_back: set[str] = field(default_factory=set)
+    aborted: bool = False
+    """Whether a person ever took a release back."""
+    beside: bool = False
+    """Whether a version was ever to be released beside the old one, which takes pods for both."""
     slices: dict[str, int] = field(default_factory=dict)
     """EndpointSlice to the number of endpoints in it that take requests."""
 
@@ -94,6 +101,8 @@ class Service:
         if self.spec is not None:  # while it is invalid, what was wanted before goes on
             rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
             surge = resolve(rolling.max_surge, replicas, round_up=True)
+            self.beside = self.beside or self.spec.deployment.rollout_strategy in STEPWISE
+            surge += replicas if self.beside else 0
             made = replace(made, replicas=replicas, surge=surge, unavailable=max_unavailable(self.spec))
         self.wishes.append(made)
 
@@ -170,7 +179,9 @@ class Truth:
         pod = self.pods.get(meta["uid"])
         if pod is None:
             self.news += 1
-            pod = self.pods[meta["uid"]] = PodTruth(name, meta["labels"].get(labels.MODEL_VERSION, ""))
+            pod = self.pods[meta["uid"]] = PodTruth(
+                name, meta["labels"].get(labels.MODEL_VERSION, ""), revision=meta["labels"].get(labels.REVISION, "")
+            )
         before = (pod.ready_since is None, pod.ending, pod.containers_ready)
         was_ready = pod.ready_since is not None and not pod.ending
         pod.ending = bool(meta.get("deletionTimestamp"))
@@ -223,7 +234,7 @@ class Truth:
 
     def _endpoints(self, change: Change, obj: Object) -> None:
         meta = obj["metadata"]
-        name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
+        name = served_by(obj)
         if not name:
             return
         service = self.service(name)
@@ -237,6 +248,13 @@ def rejection(obj: Object) -> dict[str, Any] | None:
     """Why a ModelRevision object was taken back by itself; None where it was not."""
     found: dict[str, Any] | None = (obj.get("status") or {}).get("rejection")
     return found
+
+
+def served_by(obj: Object) -> str:
+    """The LLMDeployment to whose Service the EndpointSlice object belongs; empty for those of candidates and others."""
+    found: dict[str, str] = obj["metadata"].get("labels") or {}
+    name = found.get(labels.DEPLOYMENT, "")
+    return name if found.get("kubernetes.io/service-name") == service_name(name) else ""
 
 
 def takers(obj: Object) -> int:

@@ -8,15 +8,16 @@ from typing import Any, Self
 
 from outrider.api import labels
 from outrider.api.meta import format_time
+from outrider.api.names import revision_name
 from outrider.kube.api import ApiError, Kind, Object
 from outrider.kube.objects import DEPLOYMENT, NAMESPACE, NODE, POD, POD_DISRUPTION_BUDGET, SERVICE
-from outrider.kube.resources import LLM_DEPLOYMENT, VERSION_PIN
+from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.actors import ActorSettings, run_actors
 from outrider.local.store import Store, StoreApi
 from outrider.local.store.history import Change
 from outrider.local.store.records import Record
 from outrider.local.store.store import Table
-from outrider.sim.incidents import Apply, Edit, Meddle, Meddling
+from outrider.sim.incidents import Apply, Edit, Meddle, Meddling, Steer, Steering
 from outrider.sim.kubelet import Kubelet
 from outrider.sim.loop import LoopClock
 
@@ -117,16 +118,41 @@ class World:
         if uid:
             await self._try(self.api.delete(POD, self.kubelet.pods[uid].name, NAMESPACE_NAME, uid=uid))
 
+    async def steer(self, one: Steer) -> None:
+        """What `outrider rollout` writes; nothing where no release is under way."""
+        found = next(
+            (record for record in self.store.table(LLM_DEPLOYMENT).all() if record.name == one.deployment), None
+        )
+        release = (found.object().get("status") or {}).get("release") if found is not None else None
+        if not release or release["phase"] != "Watching":
+            return
+        started = release["startedTime"]
+        notes: dict[Steering, dict[str, str | None]] = {
+            "pause": {labels.PAUSE_RELEASE: started},
+            "resume": {labels.PAUSE_RELEASE: None},
+            "promote": {labels.PROMOTE_RELEASE: started},
+            "skip": {labels.SKIP_STEP: f"{started}/{release.get('step', 0)}"},
+            "abort": {labels.ABORT_RELEASE: started},
+        }
+        patch = {"metadata": {"annotations": notes[one.how]}}
+        name = revision_name(one.deployment, release["revision"])
+        await self._try(self.api.patch(MODEL_REVISION, name, patch, NAMESPACE_NAME))
+
     async def meddle(self, one: Meddle) -> None:
         name, services = one.deployment, list(self._names(SERVICE, one.deployment))
+        workloads = list(self._names(DEPLOYMENT, name))
         patches: dict[Meddling, tuple[Kind[Any], Iterable[str], Object | None]] = {
-            "scales the workload to zero": (DEPLOYMENT, [name], {"spec": {"replicas": 0}}),
-            "scales the workload up": (DEPLOYMENT, [name], {"spec": {"replicas": 5}}),
-            "deletes the workload": (DEPLOYMENT, [name], None),
+            "scales the workload to zero": (DEPLOYMENT, workloads, {"spec": {"replicas": 0}}),
+            "scales the workload up": (DEPLOYMENT, workloads, {"spec": {"replicas": 5}}),
+            "deletes the workload": (DEPLOYMENT, workloads, None),
             "deletes the Service": (SERVICE, services, None),
             "deletes the budget": (POD_DISRUPTION_BUDGET, [name], None),
             "points the Service elsewhere": (SERVICE, services, {"spec": {"selector": {"app": "elsewhere"}}}),
-            "changes the image": (DEPLOYMENT, [name], {"spec": {"template": {"spec": {"containers": [OTHER_IMAGE]}}}}),
+            "changes the image": (
+                DEPLOYMENT,
+                workloads,
+                {"spec": {"template": {"spec": {"containers": [OTHER_IMAGE]}}}},
+            ),
         }
         kind, names, patch = patches[one.how]
         for each in names:

@@ -123,13 +123,13 @@ def is_on_steps(release: ReleaseStatus, revision: str) -> bool:
     )
 
 
-def is_idle(snapshot: Snapshot, traffic: TrafficStatus | None, revision: str) -> bool:
-    """Whether pods of the revision take no requests although they are ready: as preview, or as standby."""
+def is_idle(traffic: TrafficStatus | None, revision: str) -> bool:
+    """Whether pods of the revision take no requests although they are ready: as preview, as standby, or as they are
+    about to go.
+    """
     if traffic is None or revision == traffic.revision:
         return False
-    if revision == traffic.candidate:
-        return not traffic.weight
-    return holder(snapshot, revision) is not None
+    return revision != traffic.candidate or not traffic.weight
 
 
 def others(

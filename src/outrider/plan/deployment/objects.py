@@ -70,8 +70,10 @@ def objects(
         body = render.budget_body(owner, spec)
         found.append(Wanted(body, drift.budget(body, snapshot.budget)))
     moved = all(one.why is None for one in found)  # nothing is left to be done before what took requests may go
-    found.append(_workload(snapshot, spec, target, release))
     sizes = fleet.others(snapshot, target.hash, divided, release, now)
+    there = fleet.workload_at(snapshot, fleet.home(snapshot, target.hash)) is not None
+    if there or all(one.replicas is not None for one in sizes):  # never three versions at once
+        found.append(_workload(snapshot, spec, target, release))
     removed = [
         *_surplus_workloads(snapshot, sizes if moved else []),
         *_surplus_services(snapshot, divided, routes, service),

@@ -6,8 +6,12 @@ from outrider.plan.deployment.observed import WorkloadView
 
 
 def max_unavailable(spec: LLMDeploymentSpec) -> int:
-    """As the Deployment controller resolves it: shares rounded down, and one when surge and this both are zero."""
+    """As the Deployment controller resolves it: shares rounded down, and one when surge and this both are zero. All of
+    them with the strategy Recreate.
+    """
     rolling, replicas = spec.deployment.rolling_update, spec.desired_replicas
+    if spec.deployment.rollout_strategy == "Recreate":
+        return replicas
     unavailable = resolve(rolling.max_unavailable, replicas, round_up=False)
     surge = resolve(rolling.max_surge, replicas, round_up=True)
     return unavailable if unavailable or surge else 1

@@ -96,10 +96,8 @@ def observe(
         applied=seen and not pending_write,
         settled=settled,
         updated=tuple(pod for pod in alive if pod.revision == revision),
-        old=tuple(
-            pod for pod in alive if pod.revision != revision and not fleet.is_idle(snapshot, traffic, pod.revision)
-        ),
-        shown=not fleet.is_idle(snapshot, traffic, revision),
+        old=tuple(pod for pod in alive if pod.revision != revision and not fleet.is_idle(traffic, pod.revision)),
+        shown=not fleet.is_idle(traffic, revision),
         deadline_exceeded=seen and progressing is not None and progressing.reason == "ProgressDeadlineExceeded",
     )
 

@@ -53,7 +53,9 @@ def _is_rolled_in_place(snapshot: Snapshot, main: str, target: str) -> bool:
 def _weight(snapshot: Snapshot, main: str, target: str, release: ReleaseStatus | None, wanted: int) -> int | None:
     """Percent of the traffic for the target; None: all of it, and the Service selects it alone."""
     able, old = fleet.ready(snapshot, target), fleet.ready(snapshot, main)
-    if not wanted or (able and not old):
+    if not wanted:
+        return 0  # what serves goes, too: until then it has what still comes
+    if able and not old:
         return None
     if release is not None and fleet.is_on_steps(release, target):
         return release.weight if able else 0
