@@ -22,6 +22,7 @@ from outrider.sim.incidents import (
     Remove,
     Scenario,
     Stop,
+    Unpin,
     WatchTrouble,
 )
 from outrider.sim.run import decode_scenario, run
@@ -182,6 +183,34 @@ FOUND: dict[str, Scenario] = {
             ApiTrouble(at=70.5, seconds=178.2, how="throttled", share=1.0),
             Meddle(at=119.3, deployment=NAME, how="scales the workload up"),
             Edit(at=203.6, deployment=NAME, spec={"model": {"version": "v2.0.0"}}),
+        ),
+    ),
+    "taking away what somebody had scaled up, for a version that is tried, the pause ended one that served": Scenario(
+        seed=5087,
+        nodes=1,
+        incidents=(
+            Apply(at=4.7, deployment=NAME, spec={**WATCHED, "replicas": 2, "resources": TWO_GPUS}),
+            Pin(at=64.9, deployment=NAME, version="previous-stable"),
+            Unpin(at=133, deployment=NAME),
+            Edit(at=139.4, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+            Meddle(at=139.4, deployment=NAME, how="scales the workload up"),
+        ),
+    ),
+    "a version that is tried, with fewer replicas, over an unfinished release: its pause ended what served": Scenario(
+        seed=1,
+        incidents=(
+            Apply(at=1, deployment=NAME, spec={**WATCHED, "replicas": 4}),
+            Edit(at=90, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+            Edit(at=100, deployment=NAME, spec={"model": {"version": "v1.2.0"}, "replicas": 2}),
+        ),
+    ),
+    "more replicas while too many new ones loaded ended one that served": Scenario(
+        seed=1,
+        incidents=(
+            Apply(at=1, deployment=NAME, spec={**SPEC, "replicas": 6}),
+            Edit(at=90, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+            Edit(at=100, deployment=NAME, spec={"model": {"version": "v1.2.0"}, "replicas": 4}),
+            Edit(at=110, deployment=NAME, spec={"replicas": 5}),
         ),
     ),
     "a second edit while new pods had to be ready for a minute ended the only one that served": Scenario(

@@ -216,6 +216,7 @@ def workload_view(deployment: Deployment | None, owner_uid: str) -> WorkloadView
         updated_replicas=status.updated_replicas,
         ready_replicas=status.ready_replicas,
         available_replicas=status.available_replicas,
+        unavailable_replicas=status.unavailable_replicas,
         conditions=status.conditions,
     )
 

@@ -34,6 +34,8 @@ class WorkloadView(ChildView, frozen=True):
     updated_replicas: int = 0
     ready_replicas: int = 0
     available_replicas: int = 0
+    unavailable_replicas: int = 0
+    """Of the pods that its ReplicaSets are asked to have, there or not, those that are not available."""
     conditions: tuple[Condition, ...] = ()
 
     @property

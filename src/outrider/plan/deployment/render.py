@@ -53,7 +53,7 @@ def deployment_body(
     body["spec"] = {
         "replicas": spec.desired_replicas if replicas is None else replicas,
         "selector": {"matchLabels": selector(name, revision.hash if alone else "")},
-        "strategy": strategy(spec, workload),
+        "strategy": strategy(spec, workload, paused=paused),
         "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
         "revisionHistoryLimit": 2,
         "template": pod_template(name, spec, revision, config),
@@ -62,7 +62,7 @@ def deployment_body(
     return signed(body)
 
 
-def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> Body:
+def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None, *, paused: bool = False) -> Body:
     """How pods of one Deployment are replaced. Canary and blue-green releases have two Deployments; where the template
     of one of them changes all the same (other resources), its pods are replaced as in a rolling update.
     """
@@ -71,7 +71,7 @@ def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> Body:
     rolling = spec.deployment.rolling_update
     return {
         "type": "RollingUpdate",
-        "rollingUpdate": {"maxSurge": surge(spec, workload), "maxUnavailable": rolling.max_unavailable},
+        "rollingUpdate": {"maxSurge": surge(spec, workload, paused=paused), "maxUnavailable": rolling.max_unavailable},
     }
 
 

@@ -24,13 +24,16 @@ def first_batch(spec: LLMDeploymentSpec) -> int:
     )
 
 
-def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> int | str:
-    """`maxSurge`: the spec's, except while replicas are taken away in the middle of a rollout.
+def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None, *, paused: bool = False) -> int | str:
+    """`maxSurge`: the spec's, except where the Deployment's controller would end pods that serve for it.
 
-    A Deployment that is scaled then takes pods from all its ReplicaSets in proportion to their sizes, whether they are
-    ready or not (deployment/sync.go, `scale`), and may so end the last that serves while the new ones still load. With
-    a surge for all the pods that there are it has none too many to take at once, and gives them up one by one as the
-    rollout goes on, never below what is wanted. As soon as it has seen the new number the spec's surge is good again.
+    A Deployment that is scaled in the middle of a rollout, or paused, takes what is above its replicas and surge from
+    all its ReplicaSets in proportion to their sizes, whether the pods are ready or not (deployment/sync.go, `scale`),
+    and may so end the last that serves while the new ones still load. `paused` says that it is to be.
+
+    While replicas are taken away, a surge for all the pods that there are leaves it none to take at once: it gives
+    them up one by one as the rollout goes on, never below what is wanted. As soon as it has seen the new number the
+    spec's surge is good again, but not for a pause, nor for more replicas, as long as there are too many pods.
     """
     own, wanted = spec.deployment.rolling_update.max_surge, spec.desired_replicas
     if workload is None or wanted == 0:
@@ -38,9 +41,20 @@ def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> int | str:
     seen = workload.observed_generation >= workload.generation
     if workload.spec_replicas <= wanted:
         # Taken away already, or nothing is: what was decided then holds until the Deployment's controller has seen it.
-        return own if seen or workload.max_surge is None else workload.max_surge
+        held = own if seen or workload.max_surge is None else workload.max_surge
+        needed = _cover(workload, wanted) if paused or workload.spec_replicas < wanted else 0
+        return needed if needed > resolve(held, wanted, round_up=True) else held
     if seen and workload.replicas == workload.updated_replicas:
         return own
     before = workload.spec_replicas + resolve(workload.max_surge or 0, workload.spec_replicas, round_up=True)
     most = max(before, workload.replicas)
     return own if most <= wanted + resolve(own, wanted, round_up=True) else most - wanted
+
+
+def _cover(workload: WorkloadView, wanted: int) -> int:
+    """The least surge with which no scaling leaves fewer than `wanted` pods that serve, whichever it takes.
+
+    As many more as do not serve, since only those that do might be taken; and none is asked for that there is not yet.
+    """
+    asked_for = workload.available_replicas + workload.unavailable_replicas
+    return max(0, min(workload.unavailable_replicas, asked_for - wanted))
