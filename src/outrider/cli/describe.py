@@ -5,12 +5,16 @@ import base64
 import time
 from typing import Any
 
+import msgspec
+
 from outrider.api.labels import DEPLOYMENT
+from outrider.api.llmdeployment import RollbackStatus
 from outrider.api.names import label_value
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import Exit
 from outrider.cli.objects import one_object
 from outrider.cli.output import human_age, print_table, print_yaml, without_managed_fields
+from outrider.cli.release_words import readiness_text
 from outrider.cli.tables import columns_of, dig, event_time, rows
 from outrider.kube.api import Kind, NotFound, Object
 from outrider.kube.objects import EVENT, POD, SECRET
@@ -76,7 +80,7 @@ async def _describe_llm_deployment(connection: Connection, item: Object) -> None
         "Version asked for": status.get("desiredVersion"),
         "Version served": status.get("servingVersion"),
         "Stable version": status.get("stableVersion"),
-        "Rollback": dig(status, "rollback", "message"),
+        "Rollback": rollback_text(dig(status, "rollback")),
         "GPUs": status.get("gpus"),
         "p95 latency": status.get("latencyP95"),
         "Error rate": status.get("errorRate"),
@@ -94,6 +98,13 @@ async def _describe_llm_deployment(connection: Connection, item: Object) -> None
     revisions = await connection.api.list(MODEL_REVISION.into(dict), metadata["namespace"], labels=selector)
     newest_first = sorted(revisions.items, key=lambda each: -(dig(each, "spec", "sequence") or 0))
     _print_listed("Revisions", MODEL_REVISION, newest_first)
+
+
+def rollback_text(found: Any) -> str:
+    """Where a rollback would go, and how soon it would be there: `to v1.0.0: Warm, about 5 s`."""
+    rollback = msgspec.convert(found or {}, RollbackStatus)
+    ready = readiness_text(rollback)
+    return f"to {rollback.target}: {ready}" if ready else rollback.message
 
 
 async def _print_pin(connection: Connection, item: Object) -> None:

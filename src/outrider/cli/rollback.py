@@ -14,6 +14,7 @@ from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import TableOrData, print_structured
+from outrider.cli.release_words import readiness_text
 from outrider.cli.rollout import revisions_of
 from outrider.cli.waiting import seconds, wait_until_ready
 from outrider.kube.api import NotFound
@@ -73,10 +74,8 @@ async def _rollback(
         target = choose_target(item, await revisions_of(connection.api, name, connection.namespace), to)
         before = item.status.effective_version
         if not structured:
-            print(
-                f"{name}: {before} -> {target.spec.version} (revision {target.spec.sequence}, {target.status.state})",
-                flush=True,
-            )
+            facts = [f"revision {target.spec.sequence}", target.status.state, *_readiness(item, target)]
+            print(f"{name}: {before} -> {target.spec.version} ({', '.join(facts)})", flush=True)
         body = pin_body(item, target, reason)
         await connection.api.apply(VERSION_PIN, body, owner=CLI_FIELD_OWNER, dry_run=dry_run)
         elapsed = None
@@ -95,6 +94,8 @@ async def _rollback(
         "to": target.spec.version,
         "revision": target.spec.sequence,
         "hash": target.spec.hash,
+        "readiness": item.status.rollback.readiness if _readiness(item, target) else None,
+        "estimatedSeconds": item.status.rollback.estimated_seconds if _readiness(item, target) else None,
         "dryRun": dry_run,
         "seconds": None if elapsed is None else round(elapsed, 3),
     }
@@ -106,6 +107,13 @@ async def _rollback(
         unpin_command = f"outrider unpin {name} --namespace {connection.namespace}"
         print(f"pinned. When Git says version: {target.spec.version} as well, lift the pin:  {unpin_command}")
     return Exit.OK
+
+
+def _readiness(item: LLMDeployment, target: ModelRevision) -> list[str]:
+    """How soon the target would be back, where the status tells it of this very revision."""
+    rollback = item.status.rollback
+    told = readiness_text(rollback) if rollback.target_revision == target.spec.hash else ""
+    return [told] if told else []
 
 
 def choose_target(item: LLMDeployment, revisions: list[ModelRevision], to: str | None) -> ModelRevision:

@@ -8,7 +8,7 @@ import msgspec
 from cyclopts import Parameter
 
 from outrider.api.labels import CLI_FIELD_OWNER, DEPLOYMENT, RETRY
-from outrider.api.llmdeployment import LLMDeployment, ReleaseStatus
+from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.names import label_value
@@ -16,6 +16,7 @@ from outrider.cli.connection import Cluster, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import TableOrData, WideOrData, human_age, print_structured, print_table
+from outrider.cli.release_report import for_programs, look, print_release
 from outrider.cli.waiting import is_ready, rolled_back, seconds, wait_until_ready, what_is_awaited
 from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
@@ -31,6 +32,8 @@ def rollout_status(
     cluster: Cluster | None = None,
 ) -> int:
     """Wait for a release to end, and say how it ended.
+
+    While it is under way: its step, its share of the traffic, what it waits for, and what was counted of both versions.
 
     Parameters
     ----------
@@ -56,6 +59,7 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrD
             )
         taken_back = rolled_back(item)
         done = is_ready(item) and not taken_back
+        seen = await look(connection.api, item)
     if output in ("json", "yaml"):
         print_structured(
             {
@@ -65,7 +69,7 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrD
                 "ready": item.status.ready,
                 "phase": item.status.phase,
                 "rolledBack": taken_back,
-                "release": compared(item),
+                **for_programs(seen),
             },
             output,
         )
@@ -76,7 +80,7 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrD
         print(f"{name}: version {item.status.effective_version} is rolled out, {item.status.ready} replicas ready")
     else:
         print(what_is_awaited(item))
-    _print_comparison(item.status.release)
+    print_release(seen)
     return Exit.OK if done else Exit.FAILED
 
 
@@ -94,42 +98,9 @@ def rollout_history(
     name
         Name of the LLMDeployment.
     output
-        table, wide, json or yaml.
+        table, wide (also when and why each was rolled back), json or yaml.
     """
     return asyncio.run(_rollout_history(service_name(name), output, cluster))
-
-
-def compared(item: LLMDeployment) -> dict[str, Any] | None:
-    """How the last release was compared with the version before it, without what only the operator reads."""
-    release = item.status.release
-    if release is None:
-        return None
-    told: dict[str, Any] = msgspec.to_builtins(release)
-    del told["evidence"]
-    return told
-
-
-def _print_comparison(release: ReleaseStatus | None) -> None:
-    """What was counted of a release that is watched or was taken back, indicator by indicator."""
-    if release is None or release.phase == "Ended":
-        return
-    began = parse_time(release.started_time)
-    since = f", begun {human_age(time.time() - began)} ago" if began is not None else ""
-    print(f"\n{release.version} beside {release.stable_version}{since}: {release.verdict} ({release.reason})")
-    print(f"  {release.message}")
-    rows = [
-        [
-            one.name + (f" > {one.slower_than:g} s" if one.slower_than is not None else ""),
-            f"{one.candidate_bad:.0f} of {one.candidate_total:.0f}",
-            f"{one.stable_bad:.0f} of {one.stable_total:.0f}",
-        ]
-        for one in release.indicators
-        if one.candidate_total or one.stable_total
-    ]
-    if rows:
-        print()
-        print_table(["BAD", release.version, release.stable_version], rows)
-        print(f"\nby chance alone: {release.p_value:.2g} (rolled back below 0.005)")
 
 
 def rollout_retry(
@@ -141,7 +112,7 @@ def rollout_retry(
     dry_run: bool = False,
     cluster: Cluster | None = None,
 ) -> int:
-    """Release the version in the spec again, although it was rolled back by itself.
+    """Release the version in the spec again, although it was rolled back by itself or aborted.
 
     Parameters
     ----------
@@ -235,21 +206,34 @@ async def _rollout_history(name: str, output: WideOrData, cluster: Cluster | Non
             "yes" if entry["current"] else "no",
             _ago(entry["firstServed"]),
             entry["hash"],
-            *([entry["image"], entry["quantization"] or "-"] if output == "wide" else []),
+            *([entry["image"], entry["quantization"] or "-", *_rejected(entry)] if output == "wide" else []),
         ]
         for entry in entries
     ]
-    print_table(headers + (["IMAGE", "QUANTIZATION"] if output == "wide" else []), table)
+    wide = ["IMAGE", "QUANTIZATION", "ROLLED-BACK", "WHY"] if output == "wide" else []
+    print_table(headers + wide, table)
     return Exit.OK
 
 
+def _rejected(entry: dict[str, Any]) -> tuple[str, str]:
+    """When a revision was rolled back, and why."""
+    found = entry["rolledBack"]
+    if found is None:
+        return ("", entry["message"])
+    lifted = "; asked for anew since" if found["lifted"] else ""
+    return (_ago(found["time"]), f"{found['reason']}: {found['message']}{lifted}")
+
+
 def _entry(revision: ModelRevision, current: str) -> dict[str, Any]:
+    rejection = revision.status.rejection
     return {
         "revision": revision.spec.sequence,
         "version": revision.spec.version,
         "hash": revision.spec.hash,
         "state": revision.status.state,
         "reason": revision.status.reason if revision.status.state == "Quarantined" else "",
+        "message": revision.status.message if revision.status.state == "Quarantined" else "",
+        "rolledBack": None if rejection is None else msgspec.to_builtins(rejection),
         "current": revision.spec.hash == current,
         "firstServed": revision.status.first_served_time,
         "image": revision.spec.image,

@@ -13,6 +13,7 @@ from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import WideOrData, human_age, print_structured, print_table
+from outrider.cli.release_words import about
 from outrider.cli.tables import dig
 from outrider.kube.api import Forbidden, Object, Unavailable
 from outrider.kube.objects import NODE
@@ -114,6 +115,11 @@ def _service(item: Object) -> dict[str, Any]:
         "errorRate": found.get("errorRate", "<unknown>"),
         "costPerHour": found.get("costPerHour", "<unknown>"),
         "url": found.get("url", "<none>"),
+        "rollback": {
+            "target": dig(found, "rollback", "target") or "<none>",
+            "readiness": dig(found, "rollback", "readiness") or None,
+            "estimatedSeconds": dig(found, "rollback", "estimatedSeconds"),
+        },
         "message": (dig(conditions, "CapacityAvailable", "message") if _lacks(conditions) else ready.get("message"))
         or "",
     }
@@ -151,14 +157,21 @@ def _print(report: dict[str, Any], connection: Connection, output: WideOrData, *
             each["latencyP95"],
             each["errorRate"],
             each["costPerHour"],
-            *([each["url"]] if wide else []),
+            *([_rollback(each["rollback"]), each["url"]] if wide else []),
         ]
         for each in services
     ]
-    print_table(headers + (["URL"] if wide else []), table)
+    print_table(headers + (["ROLLBACK", "URL"] if wide else []), table)
     for each in services:
         if not each["ready"] and each["message"]:
             print(f"{each['namespace']}/{each['name']}: {each['message']}")
+
+
+def _rollback(found: dict[str, Any]) -> str:
+    """`v1.0.0 (Warm, about 5 s)`."""
+    if not found["readiness"]:
+        return str(found["target"])
+    return f"{found['target']} ({found['readiness']}, {about(found['estimatedSeconds'])})"
 
 
 def _headline(nodes: dict[str, int] | None, connection: Connection) -> str:
