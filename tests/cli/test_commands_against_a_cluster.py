@@ -43,6 +43,7 @@ LOOKING = {
     "rollout retry": ["rollout", "retry", "llama"],
     "rollout pause": ["rollout", "pause", "llama"],
     "rollout abort": ["rollout", "abort", "llama"],
+    "explain release": ["explain", "release", "llama"],
     "rollback": ["rollback", "llama"],
     "unpin": ["unpin", "llama"],
     "delete": ["delete", "llmd", "llama"],

@@ -51,6 +51,7 @@ SECTIONS: tuple[Section, ...] = (
             Command(
                 "rollout", "", "Follow and steer releases: status, pause, resume, skip, promote, abort, retry, history."
             ),
+            Command("explain", "", "Tell how the last release went, and why: explain release."),
             Command("rollback", "outrider.cli.rollback:rollback", "Go back to a version that worked, now."),
             Command("unpin", "outrider.cli.rollback:unpin", "Lift a rollback: follow the spec again."),
         ),
@@ -84,6 +85,7 @@ SUBCOMMANDS: tuple[Command, ...] = (
     Command("promote", "outrider.cli.steer:rollout_promote", "Give a new version all traffic now.", "rollout"),
     Command("abort", "outrider.cli.steer:rollout_abort", "Take back a release that is under way.", "rollout"),
     Command("retry", "outrider.cli.rollout:rollout_retry", "Release again what was taken back.", "rollout"),
+    Command("release", "outrider.cli.explain:explain_release", "Tell how the last release went, and why.", "explain"),
 )
 
 EXIT_CODES = """\
