@@ -72,6 +72,14 @@ def test_every_command_is_in_the_user_guide(command) -> None:
     assert f"`outrider {_title(command)}" in (ROOT / "docs" / "guide" / "commands.md").read_text()
 
 
+@pytest.mark.parametrize("group", ["rollout", "explain"])
+def test_the_help_of_a_group_says_what_each_of_its_commands_does(group, capsys) -> None:
+    assert run([group, "--help"]) == Exit.OK
+    printed = capsys.readouterr().out
+    for command in SUBCOMMANDS:
+        assert (command.summary in printed) == (command.parent == group)
+
+
 def test_top_level_help_names_every_command_and_every_exit_code() -> None:
     text = top_level_help()
     for section in SECTIONS:

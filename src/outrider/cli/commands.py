@@ -49,7 +49,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             Command("plan", "outrider.cli.plan:plan", "Show what Outrider would do, and why, without doing it."),
             Command(
-                "rollout", "", "Follow and steer releases: status, pause, resume, skip, promote, abort, retry, history."
+                "rollout", "", "Follow and steer releases: status, history, pause, resume, skip, promote, abort, retry."
             ),
             Command("explain", "", "Tell how the last release went, and why: explain release."),
             Command("rollback", "outrider.cli.rollback:rollback", "Go back to a version that worked, now."),
@@ -91,6 +91,12 @@ SUBCOMMANDS: tuple[Command, ...] = (
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 refused: invalid manifest; 5 timed out while waiting;
 6 no cluster or local world to talk to; 7 conflict; 8 operator: the lease was lost; 130 interrupted."""
+
+
+def group_help(group: Command) -> str:
+    """What the help of a command group says: its summary, and what each of its commands does."""
+    inside = [command for command in SUBCOMMANDS if command.parent == group.name]
+    return "\n".join([group.summary, "", *(f"{command.name:<10}{command.summary}" for command in inside)])
 
 
 def top_level_help() -> str:

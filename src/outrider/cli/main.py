@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from outrider.cli.commands import PASSED_ON, SECTIONS, SUBCOMMANDS, top_level_help
+from outrider.cli.commands import PASSED_ON, SECTIONS, SUBCOMMANDS, group_help, top_level_help
 from outrider.cli.errors import CliError, Exit, as_cli_error
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def build_app() -> "App":
                 # Without `help` here: the command's own text says more than its summary.
                 app.command(command.target, name=command.name)
             else:
-                groups[command.name] = App(name=command.name, help=command.summary)
+                groups[command.name] = App(name=command.name, help=group_help(command))
                 app.command(groups[command.name])
     for command in SUBCOMMANDS:
         groups[command.parent].command(command.target, name=command.name)
