@@ -322,3 +322,12 @@ def test_what_takes_no_requests_gives_its_gpus_to_what_needs_them() -> None:
     go_on(made, 5)
     assert sizes(made) == {"v2.0.0": 8, "v3.0.0": 8}
     assert selected(made) == "v2.0.0"
+
+
+def test_a_step_does_not_end_while_the_evidence_leans_against_the_version() -> None:
+    made = world()
+    released(made)
+    made.counted = after([(pods((4, 20)), old((0, 40)))] * 3)
+    go_on(made, 100)
+    assert (release(made).step, release(made).verdict) == (0, "Watching")
+    assert release(made).waits_for == "better evidence: so far it looks worse"

@@ -15,6 +15,9 @@ from outrider.plan.deployment import fleet
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
+from outrider.plan.evidence.leaning import looks_worse
+from outrider.plan.evidence.outcomes import Counts
+from outrider.plan.evidence.settings import MARGINS
 
 RESUME = "outrider rollout resume"
 PROMOTE = "outrider rollout promote"
@@ -79,6 +82,8 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
         return "better evidence" if release.verdict == "RollBack" else "evidence that says something"
     if asked.skip:
         return ""
+    if _looks_worse(release):
+        return "better evidence: so far it looks worse"
     since, last = parse_time(release.step_since), release.steps[release.step].seconds
     if since is None or facts.now - since < last:
         return "its time"
@@ -88,6 +93,17 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
     if release.stage == "Preview" and not spec.deployment.blue_green.auto_promotion:
         return f"a person: {PROMOTE} {name}"
     return ""
+
+
+def _looks_worse(release: ReleaseStatus) -> bool:
+    margins = {str(name): margin for name, margin in MARGINS.items()}
+    return any(
+        looks_worse(
+            Counts(one.candidate_bad, one.candidate_total), Counts(one.stable_bad, one.stable_total), margins[one.name]
+        )
+        for one in release.indicators
+        if one.name in margins
+    )
 
 
 def _next(release: ReleaseStatus) -> ReleaseStatus:
