@@ -91,7 +91,9 @@ def people_roles() -> list[dict[str, Any]]:
             "apiGroups": [GROUP],
             "resources": [*_PEOPLE_WRITE, "llmdeployments/scale"],
             "verbs": ["create", "delete", "deletecollection", "patch", "update"],
-        }
+        },
+        # Steering a release and trying one again are notes on its revision, whose content nobody can change.
+        {"apiGroups": [GROUP], "resources": ["modelrevisions"], "verbs": ["patch"]},
     ]
     metrics = [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
     return [
