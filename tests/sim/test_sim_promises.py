@@ -7,7 +7,7 @@ import pytest
 import saboteurs
 from saboteurs import saboteur
 
-from outrider.sim.crashes import NAME, SPEC
+from outrider.sim.crashes import CANARY, NAME, SPEC
 from outrider.sim.incidents import Apply, Edit, Scenario, SlowLoads
 from outrider.sim.run import run
 
@@ -15,6 +15,12 @@ STORY = (
     Apply(at=1, deployment=NAME, spec={**SPEC, "rollback": {"autoRollback": {"bakeTime": "2m"}}}),
     Edit(at=250, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
     SlowLoads(at=500, seconds=1, load_seconds=3),  # nothing happens for a while
+)
+
+BY_STEPS = (
+    Apply(at=1, deployment=NAME, spec=CANARY),
+    Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+    SlowLoads(at=150, seconds=1, load_seconds=3),
 )
 
 CAUGHT: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], str]] = {
@@ -60,6 +66,27 @@ def test_an_operator_that_breaks_a_promise_is_caught(what: str) -> None:
     assert outcome.violation.promise == promise, outcome.violation.message
 
 
+CAUGHT_BY_STEPS: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], str]] = {
+    "it moves all traffic to nobody": (
+        saboteurs.moves_all_traffic_to_nobody(),
+        "never all traffic to fewer pods than it needs",
+    ),
+    "it gives a share to what is not ready": (
+        saboteurs.divides_badly(50, 50),
+        "never a share of the traffic to nothing",
+    ),
+    "its shares are no shares": (saboteurs.divides_badly(90, 0), "shares of the traffic add up to 100"),
+}
+
+
+@pytest.mark.parametrize("what", CAUGHT_BY_STEPS)
+def test_an_operator_that_breaks_a_promise_of_a_release_by_steps_is_caught(what: str) -> None:
+    falsify, promise = CAUGHT_BY_STEPS[what]
+    outcome = run(Scenario(seed=1, incidents=BY_STEPS, load_seconds=3.0), between=saboteur(falsify))
+    assert outcome.violation is not None
+    assert outcome.violation.promise == promise, outcome.violation.message
+
+
 def test_an_operator_that_cuts_off_traffic_is_caught() -> None:
     outcome = run(Scenario(seed=1, incidents=STORY, load_seconds=3.0), between=saboteurs.cuts_off_traffic)
     assert outcome.violation is not None
@@ -67,4 +94,5 @@ def test_an_operator_that_cuts_off_traffic_is_caught() -> None:
 
 
 def test_the_same_story_breaks_no_promise_of_the_real_one() -> None:
-    assert run(Scenario(seed=1, incidents=STORY, load_seconds=3.0)).violation is None
+    for story in (STORY, BY_STEPS):
+        assert run(Scenario(seed=1, incidents=story, load_seconds=3.0)).violation is None

@@ -7,7 +7,7 @@ import sys
 import msgspec
 import pytest
 
-from outrider.sim.crashes import LIVES, NAME, SPEC, WATCHED, crash_everywhere, life
+from outrider.sim.crashes import LIVES, NAME, SPEC, WATCHED, life
 from outrider.sim.draw import draw
 from outrider.sim.edits import edits
 from outrider.sim.incidents import (
@@ -53,16 +53,6 @@ def test_more_seeds_break_no_promise() -> None:
 @pytest.mark.e2e
 def test_a_long_day_breaks_no_promise() -> None:
     _check(range(300_001, 300_002), 7200.0)
-
-
-@pytest.mark.e2e
-def test_a_crash_after_any_call_of_a_services_life_changes_nothing_about_its_end() -> None:
-    outcomes = {(what, number): one for what, number, one in crash_everywhere()}
-    for what in LIVES:
-        assert (what, 40) in outcomes, "the life is long enough to mean something"
-    assert {where: one.violation for where, one in outcomes.items() if one.violation is not None} == {}
-    for (what, number), one in outcomes.items():
-        assert one.taken_back == ({"v1.1.0"} if "taken back" in what else set()), f"{what}, killed after call {number}"
 
 
 def test_a_crash_in_the_middle_of_a_release_is_survived() -> None:

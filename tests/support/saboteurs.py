@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from outrider.api import labels
 from outrider.kube.api import Api
-from outrider.kube.objects import DEPLOYMENT, SERVICE
+from outrider.kube.objects import DEPLOYMENT, HTTP_ROUTE, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 
 
@@ -102,6 +102,35 @@ def takes_back_what_is_good(call: str, kind: Any, body: dict[str, Any]) -> dict[
     if (call, kind) == ("patch_status", MODEL_REVISION) and body.get("firstServedTime"):
         body["rejection"] = {"time": body["firstServedTime"], "reason": "ErrorsWorse", "message": "made up"}
     return body
+
+
+def moves_all_traffic_to_nobody() -> Callable[[str, Any, dict[str, Any]], dict[str, Any]]:
+    """At the end of a release by steps the Service selects a revision that there is not."""
+    first = ""
+
+    def falsify(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+        nonlocal first
+        if (call, kind) == ("apply", SERVICE) and body["metadata"]["name"] == "llama":
+            selector = body["spec"]["selector"]
+            first = first or selector[labels.REVISION]
+            if selector[labels.REVISION] != first:
+                selector[labels.REVISION] = "nobody"
+        return body
+
+    return falsify
+
+
+def divides_badly(first: int, second: int) -> Callable[[str, Any, dict[str, Any]], dict[str, Any]]:
+    """While two revisions have traffic, these are their weights."""
+
+    def falsify(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+        if (call, kind) == ("apply", HTTP_ROUTE):
+            for rule in body["spec"]["rules"]:
+                for backend, weight in zip(rule["backendRefs"][:2], (first, second), strict=False):
+                    backend["weight"] = weight
+        return body
+
+    return falsify
 
 
 def has_a_defect(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:

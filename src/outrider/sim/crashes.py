@@ -1,8 +1,8 @@
 """Lives of a service, with the operator killed after every single call that changes something."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from outrider.sim.incidents import AnyIncident, Apply, BadVersion, Crash, Edit, Pin, Remove, Scenario, Unpin
+from outrider.sim.incidents import AnyIncident, Apply, BadVersion, Crash, Edit, Pin, Remove, Scenario, Steer, Unpin
 from outrider.sim.run import Outcome, run
 
 NAME = "llama"
@@ -12,6 +12,17 @@ SPEC = {
     "resources": {"requests": {"nvidia.com/gpu": "1"}},
 }
 WATCHED = {**SPEC, "rollback": {"autoRollback": {"enabled": True, "window": "15s"}}}
+STANDBY = {"standby": "20s", "autoRollback": {"enabled": True, "minRequests": 5}}
+CANARY = {
+    **SPEC,
+    "rollback": STANDBY,
+    "deployment": {"rolloutStrategy": "Canary", "canary": {"steps": [{"weight": 20, "duration": "10s"}]}},
+}
+BLUE_GREEN = {
+    **SPEC,
+    "rollback": STANDBY,
+    "deployment": {"rolloutStrategy": "BlueGreen", "blueGreen": {"previewDuration": "10s"}},
+}
 LIVES: dict[str, tuple[AnyIncident, ...]] = {
     "install, release, emergency rollback, release again, delete": (
         Apply(at=1, deployment=NAME, spec=SPEC),
@@ -28,7 +39,25 @@ LIVES: dict[str, tuple[AnyIncident, ...]] = {
         Edit(at=200, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
         Remove(at=330, deployment=NAME),
     ),
+    "install, canary, bad canary that is taken back, delete": (
+        Apply(at=1, deployment=NAME, spec=CANARY),
+        BadVersion(at=2, seconds=400, version="v1.2.0", how="answers errors"),
+        Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+        Edit(at=150, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
+        Remove(at=250, deployment=NAME),
+    ),
+    "install, blue-green, back while the old one is loaded, release by a person, delete": (
+        Apply(at=1, deployment=NAME, spec=BLUE_GREEN),
+        Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+        Pin(at=95, deployment=NAME, version="previous-stable"),
+        Unpin(at=150, deployment=NAME),
+        Edit(at=160, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
+        Steer(at=172, deployment=NAME, how="promote"),
+        Remove(at=250, deployment=NAME),
+    ),
 }
+BY_STEPS = tuple(LIVES)[2:]
+"""Those with a version beside the one that serves."""
 DOWN_SECONDS = 5.0
 MOST_CALLS = 1000
 """A life that takes more calls than this has gone wild."""
@@ -40,12 +69,12 @@ def life(what: str, crash_after: int) -> Scenario:
     return Scenario(seed=1, incidents=(*crash, *LIVES[what]), nodes=1, load_seconds=3.0)
 
 
-def crash_everywhere() -> Iterator[tuple[str, int, Outcome]]:
+def crash_everywhere(lives: Iterable[str] = tuple(LIVES)) -> Iterator[tuple[str, int, Outcome]]:
     """Play each life once for each call that there is to die after: (life, call, outcome).
 
     Raises `RuntimeError` if one never ends.
     """
-    for what in LIVES:
+    for what in lives:
         for number in range(1, MOST_CALLS):
             outcome = run(life(what, number))
             if outcome.starts == 1 and outcome.violation is None:

@@ -128,6 +128,9 @@ class Promises:
             if pod.ready_since is not None and now - pod.ready_since > KNOWN_READY
         ]
         existed = all(wish.exists for wish in service.recent(now - self.truth.window))
+        nothing = any(wish.exists and not wish.replicas for wish in service.recent(now - self.truth.window))
+        if nothing:
+            return  # no replica is wanted: a standby may be the last to go
         if well and not others and existed and now - service.disturbed_at > MOMENT:
             yield (
                 "never traffic to nothing while pods are ready",
