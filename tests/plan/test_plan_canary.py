@@ -331,3 +331,15 @@ def test_a_step_does_not_end_while_the_evidence_leans_against_the_version() -> N
     go_on(made, 100)
     assert (release(made).step, release(made).verdict) == (0, "Watching")
     assert release(made).waits_for == "better evidence: so far it looks worse"
+
+
+def test_a_version_that_served_once_and_is_a_candidate_again_is_not_what_the_next_one_is_compared_with() -> None:
+    """Found by the simulation: it was kept as standby beside the one that serves, and there were three versions."""
+    made = world("BlueGreen")
+    for version in ("v2.0.0", "v1.0.0"):
+        released(made, version)
+        go_on(made, 600)
+    released(made, "v2.0.0")
+    at = released(made, "v3.0.0")
+    assert at.stable_version == "v1.0.0"
+    assert sizes(made) == {"v1.0.0": 4, "v3.0.0": 4}

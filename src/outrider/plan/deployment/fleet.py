@@ -92,6 +92,11 @@ def _is_mixed(snapshot: Snapshot) -> bool:
     return any(pod.revision not in known for pod in alive(snapshot))
 
 
+def is_left(snapshot: Snapshot, target: str) -> bool:
+    """Whether there are still pods of a Deployment that is gone: the garbage collector takes a moment."""
+    return any(pod.revision != target and holder(snapshot, pod.revision) is None for pod in alive(snapshot))
+
+
 def steps_of(spec: LLMDeploymentSpec) -> tuple[StepStatus, ...]:
     """The steps of a release that begins now. One with all of the traffic is no step: it is the end."""
     deployment = spec.deployment

@@ -72,7 +72,8 @@ def objects(
     moved = all(one.why is None for one in found)  # nothing is left to be done before what took requests may go
     sizes = fleet.others(snapshot, target.hash, divided, release, now)
     there = fleet.workload_at(snapshot, fleet.home(snapshot, target.hash)) is not None
-    if there or all(one.replicas is not None for one in sizes):  # never three versions at once
+    if there or not (any(one.replicas is None for one in sizes) or fleet.is_left(snapshot, target.hash)):
+        # Else there would be three versions at once.
         found.append(_workload(snapshot, spec, target, release))
     removed = [
         *_surplus_workloads(snapshot, sizes if moved else []),

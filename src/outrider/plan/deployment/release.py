@@ -102,9 +102,13 @@ def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStat
     before, target = snapshot.deployment.status.release, effective.target
     if effective.hold is not None or effective.source not in (SPEC, ALIAS) or target is None:
         return before
-    serving = snapshot.deployment.status.effective_revision
+    serving, traffic = snapshot.deployment.status.effective_revision, snapshot.deployment.status.traffic
     if target.hash == serving or not serving:
         return before
+    if traffic is not None and traffic.revision:
+        if traffic.revision == target.hash:
+            return before  # back to what never stopped serving
+        serving = traffic.revision  # and not the candidate that was about to take its place
     candidate = find_revision(snapshot.revisions, target.hash)
     if candidate is not None and candidate.status.verified_time is not None and not rejection.retried(candidate):
         return before  # back to what has proven itself
