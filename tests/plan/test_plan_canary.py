@@ -343,3 +343,17 @@ def test_a_version_that_served_once_and_is_a_candidate_again_is_not_what_the_nex
     at = released(made, "v3.0.0")
     assert at.stable_version == "v1.0.0"
     assert sizes(made) == {"v1.0.0": 4, "v3.0.0": 4}
+
+
+def test_a_canary_of_hours_is_not_over_because_a_release_is_watched_for_an_hour_at_most() -> None:
+    made = world(canary={"steps": [{"weight": 10, "duration": "5h"}]})
+    for version in ("v2.0.0", "v1.0.0"):
+        made.version(version)
+        go_on(made)
+        annotate(made, labels.PROMOTE_RELEASE, release(made).started_time)
+        go_on(made, 600)
+    released(made, "v2.0.0")
+    made.now += 4 * 3600
+    go_on(made)
+    assert (release(made).phase, release(made).stage) == ("Watching", "Canary")
+    assert weights(made) == [90, 10]

@@ -68,7 +68,8 @@ def look(facts: Facts, status: ReleaseStatus | None) -> Release | None:
         return _aborted(facts, wanted)
     if verdict.kind == "RollBack":
         return _bad(facts, status, wanted, watch.state.newest.share)
-    if verdict.kind == "Good" or _is_old(facts, status, settings.max_bake):
+    over = verdict.kind == "Good" or _is_old(facts, status, settings.max_bake)
+    if over and not steps.is_under_way(wanted):
         return Release(msgspec.structs.replace(wanted, phase="Ended"))
     return Release(wanted if _is_news(facts, status, wanted) else status, looks_again_in=_pause(facts))
 

@@ -45,6 +45,13 @@ def wishes(candidate: ModelRevision | None, release: ReleaseStatus) -> Wishes:
     )
 
 
+def is_under_way(release: ReleaseStatus) -> bool:
+    """Whether the candidate of a release by steps is still to get replicas or traffic: however good it is, and however
+    long that takes, it is not over.
+    """
+    return release.strategy in fleet.STEPWISE and release.stage != "Standby"
+
+
 def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
     """The release with its step begun or ended, or with the old version on standby, where it is time for that."""
     if release.stage in ("Canary", "Preview"):
