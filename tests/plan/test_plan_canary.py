@@ -357,3 +357,16 @@ def test_a_canary_of_hours_is_not_over_because_a_release_is_watched_for_an_hour_
     go_on(made)
     assert (release(made).phase, release(made).stage) == ("Watching", "Canary")
     assert weights(made) == [90, 10]
+
+
+def test_pods_that_a_deleted_deployment_left_are_no_rolling_update() -> None:
+    """Else the next version would be rolled over what serves, instead of being tried beside it."""
+    made = world()
+    released(made)
+    del made.objects["Deployment", f"llama-{release(made).revision}"]
+    made.version("v3.0.0")
+    made.reconcile()
+    template = made.objects["Deployment", "llama"]["spec"]["template"]
+    assert template["metadata"]["labels"][labels.MODEL_VERSION] == "v1.0.0"
+    go_on(made)
+    assert sizes(made) == {"v1.0.0": 4, "v3.0.0": 1}

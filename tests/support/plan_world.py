@@ -329,6 +329,8 @@ class PlanWorld:
         container = template["spec"]["containers"][0]
         gpus = int(container["resources"]["limits"].get("nvidia.com/gpu", "0"))
         pod = _pod(f"{self.name}-{self._numbers}", template["metadata"]["labels"], gpus, "")
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{deployment}-0", "uid": f"uid-{deployment}"}
+        pod["metadata"]["ownerReferences"] = [owner | {"controller": True}]
         pod["spec"]["readinessGates"] = template["spec"].get("readinessGates") or []
         return pod | {"template": copy.deepcopy(template), "age": 0, "deployment": deployment}
 

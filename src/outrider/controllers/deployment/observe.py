@@ -63,11 +63,13 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> 
     """`versions` maps a revision's hash to its version, for labels cannot hold every version as it is written."""
     revision = pod.metadata.labels.get(labels.REVISION, "")
     waiting, message = _waiting(pod)
+    controller = pod.metadata.controller
     return PodView(
         name=pod.metadata.name,
         uid=pod.metadata.uid,
         revision=revision,
         version=versions.get(revision) or pod.metadata.labels.get(labels.MODEL_VERSION, ""),
+        owner=controller.name if controller is not None else "",
         ready=pod.ready,
         was_ready=pod.ready or _lost_readiness(pod),
         containers_ready=pod.containers_ready,

@@ -86,15 +86,21 @@ def workload_at(snapshot: Snapshot, name: str) -> WorkloadView | None:
 
 def _is_mixed(snapshot: Snapshot) -> bool:
     """Whether a rolling update is under way: it is ended as it was begun."""
-    known = {one.revision for one in snapshot.own_workloads}
-    if snapshot.workload is not None:
-        known.add(snapshot.workload.revision)
-    return any(pod.revision not in known for pod in alive(snapshot))
+    base = snapshot.workload.revision if snapshot.workload is not None else ""
+    return any(pod.revision != base and not _is_apart(snapshot, pod) for pod in alive(snapshot))
+
+
+def _is_apart(snapshot: Snapshot, pod: PodView) -> bool:
+    """Whether it is of a Deployment for its revision alone, be that still there or not."""
+    return pod.owner.startswith(f"{revision_name(snapshot.name, pod.revision)}-")
 
 
 def is_left(snapshot: Snapshot, target: str) -> bool:
     """Whether there are still pods of a Deployment that is gone: the garbage collector takes a moment."""
-    return any(pod.revision != target and holder(snapshot, pod.revision) is None for pod in alive(snapshot))
+    return any(
+        pod.revision != target and _is_apart(snapshot, pod) and holder(snapshot, pod.revision) is None
+        for pod in alive(snapshot)
+    )
 
 
 def steps_of(spec: LLMDeploymentSpec) -> tuple[StepStatus, ...]:

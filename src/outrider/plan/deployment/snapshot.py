@@ -42,6 +42,8 @@ class PodView(msgspec.Struct, frozen=True):
     revision: str = ""
     """Hash of the ModelRevision that it runs."""
     version: str = ""
+    owner: str = ""
+    """Name of its controller, a ReplicaSet: that of the Deployment, a dash and a hash."""
     ready: bool = False
     """Ready as the kubelet says, and not being deleted."""
     was_ready: bool = False
