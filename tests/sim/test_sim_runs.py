@@ -203,6 +203,35 @@ FOUND: dict[str, Scenario] = {
             Edit(at=110, deployment=NAME, spec={"replicas": 5}),
         ),
     ),
+    "a version that failed before its service came was taken back, and nobody knew that it failed": Scenario(
+        seed=10159,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            BadVersion(at=26.6, seconds=186.6, version="v1.2.0", how="crashes"),
+            Apply(at=26.6, deployment=NAME, spec={**WATCHED, "replicas": 1}),
+            Edit(at=181.4, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
+        ),
+    ),
+    "somebody's hand was put right late, because the API server refused every call": Scenario(
+        seed=11993,
+        load_seconds=60.0,
+        incidents=(
+            Apply(at=26.6, deployment=NAME, spec={**WATCHED, "replicas": 1}),
+            Apply(
+                at=28.4,
+                deployment=NAME,
+                spec={
+                    "model": {"modelUri": MODEL, "version": "v1.1.0"},
+                    "replicas": 1,
+                    "resources": {"requests": {"nvidia.com/gpu": "2"}},
+                },
+            ),
+            Edit(at=118.1, deployment=NAME, spec={"serving": {"maxConcurrency": 64}}),
+            ApiTrouble(at=169.8, seconds=147.7, how="refused", share=1.0),
+            Meddle(at=175.4, deployment=NAME, how="scales the workload up"),
+        ),
+    ),
     "a second edit while new pods had to be ready for a minute ended the only one that served": Scenario(
         seed=200056,
         nodes=3,

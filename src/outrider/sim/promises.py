@@ -25,6 +25,8 @@ MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
 MEDDLING_LASTS = 120.0
 """Seconds in which a hand laid on the operator's objects explains that pods go."""
+LONGEST_HINDERED = 600.0
+"""Seconds for which a hand laid on something explains what comes of it, where the operator can do nothing meanwhile."""
 KNOWN_READY = 10.0
 """A pod that is ready for so many seconds is one that endpoints must have."""
 
@@ -89,7 +91,9 @@ class Promises:
     def _one_more(self, name: str, now: float) -> Broken:
         service, truth = self.truth.service(name), self.truth
         wishes = list(service.recent(now - truth.window))
-        if not wishes or now - service.disturbed_at < MEDDLING_LASTS:
+        # While nobody could put right what a hand did, it goes on to explain what comes of it.
+        corrected = max(service.disturbed_at, min(truth.hindered_until, service.disturbed_at + LONGEST_HINDERED))
+        if not wishes or now - corrected < MEDDLING_LASTS:
             return
         most = max(wish.replicas for wish in wishes) + max(wish.surge for wish in wishes)
         pods = [pod for pod in truth.pods_of(name) if not pod.ending]

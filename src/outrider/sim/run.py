@@ -258,6 +258,8 @@ class _Game:
         task.add_done_callback(self._playing.discard)
 
     async def _do(self, incident: AnyIncident) -> None:
+        if isinstance(incident, _DELAYING):
+            self._truth.hinder(incident.until)
         if isinstance(incident, ApiTrouble | WatchTrouble):
             self._troubles.append(incident)
         elif isinstance(incident, Crash):

@@ -121,6 +121,10 @@ class Truth:
         self.window = window
         self.services: dict[str, Service] = {}
         self.pods: dict[str, PodTruth] = {}
+        self.hindered_until = -1e9
+        """Until when the scenario keeps operators from seeing or doing anything in time."""
+        self._blamed: dict[str, float] = {}
+        """Of versions that fail wherever they run, also in services that come later."""
         self.news = 0
         """How often something happened that the operator has to look at: people's wishes, and pods that come, go,
         become ready or stop being so.
@@ -134,7 +138,7 @@ class Truth:
         }
 
     def service(self, name: str) -> Service:
-        return self.services.setdefault(name, Service())
+        return self.services.setdefault(name, Service(blamed=dict(self._blamed)))
 
     def pods_of(self, name: str) -> list[PodTruth]:
         return [pod for pod in self.pods.values() if pod.deployment == name]
@@ -150,6 +154,10 @@ class Truth:
     def disturb(self, name: str) -> None:
         self.service(name).disturbed_at = _now()
 
+    def hinder(self, until: float) -> None:
+        """Operators see or do nothing in time until then."""
+        self.hindered_until = max(self.hindered_until, until)
+
     def faults_until(self, at: float) -> None:
         """Something fails until then: whose pods it is about is not looked into."""
         for service in self.services.values():
@@ -157,6 +165,8 @@ class Truth:
 
     def blame(self, version: str, until: float, name: str = "") -> None:
         """Pods of the version fail until then; of one service, or of all."""
+        if not name:
+            self._blamed[version] = max(self._blamed.get(version, -1e9), until)
         for one in [self.service(name)] if name else self.services.values():
             one.blamed[version] = max(one.blamed.get(version, -1e9), until)
 
