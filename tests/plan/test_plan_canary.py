@@ -370,3 +370,17 @@ def test_pods_that_a_deleted_deployment_left_are_no_rolling_update() -> None:
     assert template["metadata"]["labels"][labels.MODEL_VERSION] == "v1.0.0"
     go_on(made)
     assert sizes(made) == {"v1.0.0": 4, "v3.0.0": 1}
+
+
+def test_a_canary_is_not_promoted_because_the_old_version_is_away_for_a_moment() -> None:
+    made = world()
+    released(made)
+    gone = [pod for pod in made.pods if pod["metadata"]["labels"][labels.MODEL_VERSION] == "v1.0.0"]
+    for pod in gone:
+        pod["status"]["conditions"] = []
+        pod["age"] = -8
+    made.reconcile()
+    assert (selected(made), weights(made)) == ("", [0, 100]), "whoever can answer does"
+    go_on(made, 10, rounds=40)
+    assert (release(made).stage, selected(made), weights(made)) == ("Canary", "v1.0.0", [90, 10])
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 1}

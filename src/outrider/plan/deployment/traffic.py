@@ -55,16 +55,27 @@ def _weight(snapshot: Snapshot, main: str, target: str, release: ReleaseStatus |
     able, old = fleet.ready(snapshot, target), fleet.ready(snapshot, main)
     if not wanted:
         return 0  # what serves goes, too: until then it has what still comes
+    if release is not None and fleet.is_on_steps(release, target):
+        return _step_weight(snapshot, release, able, old, wanted)
     if able and not old:
         return None
-    if release is not None and fleet.is_on_steps(release, target):
-        return release.weight if able else 0
     if able >= wanted:
         return None
     asked = release.weight if release is not None and release.revision == target else 0
     if release is not None and release.revision == target and release.strategy == "BlueGreen":
         return 0
     return max(asked, 100 * able // wanted) if able else 0
+
+
+def _step_weight(snapshot: Snapshot, release: ReleaseStatus, able: int, old: int, wanted: int) -> int:
+    """Of a release on its steps. While the old version cannot answer, as on a node that is gone, the candidate has
+    everything; that is no promotion, and ends when the old one is back in full.
+    """
+    before = snapshot.deployment.status.traffic
+    alone = before is not None and (before.candidate, before.weight) == (release.revision, 100)
+    if not able:
+        return 0
+    return 100 if not old or (alone and old < wanted) else release.weight
 
 
 def gate_waits(snapshot: Snapshot, traffic: TrafficStatus | None, pod: PodView) -> bool:
@@ -74,7 +85,7 @@ def gate_waits(snapshot: Snapshot, traffic: TrafficStatus | None, pod: PodView) 
     """
     if traffic is None or pod.revision == traffic.revision:
         return False
-    if pod.revision == traffic.candidate and traffic.weight and not fleet.is_routed(snapshot):
+    if pod.revision == traffic.candidate and not service_selects(snapshot, traffic):
         return False
     service = snapshot.service
     return service is None or selected_revision(service.selector) in ("", pod.revision)
@@ -87,6 +98,6 @@ def selected_revision(selector: dict[str, str]) -> str:
 
 def service_selects(snapshot: Snapshot, traffic: TrafficStatus | None) -> str:
     """The revision that the Service is to select; empty: every one."""
-    if traffic is None or (traffic.weight and not fleet.is_routed(snapshot)):
+    if traffic is None or traffic.weight == 100 or (traffic.weight and not fleet.is_routed(snapshot)):
         return ""
     return traffic.revision
