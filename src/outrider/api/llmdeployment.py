@@ -50,8 +50,8 @@ class RollbackStatus(msgspec.Struct, frozen=True, rename="camel"):
     target: str = NONE
     """Version that `outrider rollback` without `--to` goes to."""
     target_revision: str = ""
-    readiness: str = ""
-    """Warm: its replicas are loaded and ready. Cold: they would have to load the model. Empty where there is none."""
+    readiness: str | None = None
+    """Warm: its replicas are loaded and ready. Cold: they would have to load the model. None where there is none."""
     estimated_seconds: float | None = None
     """How long going back would take; None where nobody knows."""
     message: str = ""
