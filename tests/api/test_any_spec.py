@@ -95,6 +95,12 @@ def test_what_the_schema_refuses_the_parser_refuses_and_the_other_way_round(spec
         assert [str(error) for error in told if not _seen_by_the_parser_only(error)] == []
 
 
+def test_a_name_that_is_a_list_is_refused_and_not_looked_up() -> None:
+    spec = {"model": {"modelUri": "hf://a/b"}, "runtime": {"env": [{"name": []}, {"name": "B", "value": "1"}]}}
+    assert any(error.path == "spec.runtime.env[0].name" for error in refusals("LLMDeployment", spec))
+    assert parse(spec).errors
+
+
 OTHERS = [known for known in KINDS if known.kind != "LLMDeployment"]
 NEEDED = {
     "ModelRevision": {"deployment": "llama", "hash": "0123456789", "modelUri": "hf://a/b", "version": "v1.0.0"},

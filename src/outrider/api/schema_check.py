@@ -177,6 +177,8 @@ def _validate_items(schema: Schema, value: list[Any], path: str, errors: list[Fi
     seen = set()
     for at, item in enumerate(value):
         key = tuple(item.get(name) for name in schema["x-kubernetes-list-map-keys"]) if isinstance(item, dict) else ()
+        if any(isinstance(part, dict | list) for part in key):
+            continue  # its type was refused already, and it is nobody's key
         if key and key in seen:
             errors.append(FieldError(f"{path}[{at}]", dict(item), "is there already: keep one", "FieldValueDuplicate"))
         seen.add(key)
