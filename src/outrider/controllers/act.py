@@ -1,6 +1,6 @@
 """Carries out a plan. Every step may be repeated after a crash, so nothing here remembers anything."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -104,29 +104,28 @@ async def _patch_status(api: Api, action: PatchStatus, written: Written) -> int:
 
 async def _scale(api: Api, action: Scale, written: Written) -> int:
     patch = {"metadata": {"uid": action.uid}, "spec": {"replicas": action.replicas}}
-    try:
-        written(DEPLOYMENT, await api.patch(DEPLOYMENT, action.name, patch, action.namespace, owner=FIELD_OWNER))
-    except (NotFound, Conflict):  # the Deployment that was meant is gone
-        return 0
-    except Invalid as error:
-        if not _is_of_another(error):
-            raise
-        return 0
-    return 1
+    call = api.patch(DEPLOYMENT, action.name, patch, action.namespace, owner=FIELD_OWNER)
+    return await _if_still_there(DEPLOYMENT, call, written)
 
 
 async def _set_pod_condition(api: Api, action: SetPodCondition, written: Written) -> int:
     # Strategic, as the kubelet itself does it: conditions are merged by their type, and those of others stay.
     patch = {"metadata": {"uid": action.uid}, "status": {"conditions": [msgspec.to_builtins(action.condition)]}}
+    call = api.patch(POD, action.name, patch, action.namespace, patch_type="strategic", subresource="status")
+    return await _if_still_there(POD, call, written)
+
+
+async def _if_still_there(kind: Kind[Any], call: Awaitable[Any], written: Written) -> int:
+    """A patch that names a uid: 0, and no error, where the very object that was meant is gone."""
     try:
-        pod = await api.patch(POD, action.name, patch, action.namespace, patch_type="strategic", subresource="status")
-    except (NotFound, Conflict):  # the pod that was asked is gone
+        patched = await call
+    except (NotFound, Conflict):
         return 0
     except Invalid as error:
         if not _is_of_another(error):
             raise
         return 0
-    written(POD, pod)
+    written(kind, patched)
     return 1
 
 

@@ -77,6 +77,12 @@ def home(snapshot: Snapshot, revision: str) -> str:
     return own if others_serve else snapshot.name
 
 
+def workloads(snapshot: Snapshot) -> tuple[WorkloadView, ...]:
+    """All Deployments with pods that serve."""
+    base = (snapshot.workload,) if snapshot.workload is not None else ()
+    return (*snapshot.own_workloads, *base)
+
+
 def workload_at(snapshot: Snapshot, name: str) -> WorkloadView | None:
     """The Deployment of that name, among those of this LLMDeployment."""
     if name == snapshot.name:
@@ -151,10 +157,9 @@ def others(
     if spec is None:
         return []
     place = home(snapshot, target)
-    present = [*snapshot.own_workloads, *([snapshot.workload] if snapshot.workload is not None else [])]
     return [
         _other(snapshot, spec, one, target, traffic, release, now)
-        for one in present
+        for one in workloads(snapshot)
         if one.name != place and one.owned and one.revision != target
     ]
 

@@ -6,11 +6,10 @@ from outrider.api.catalog import gpu_price
 from outrider.api.llmdeployment import NONE, UNKNOWN, HistoryEntry, LLMDeploymentStatus, Phase, RollbackStatus
 from outrider.api.meta import Condition, find_condition, merge_conditions
 from outrider.api.modelrevision import ModelRevisionStatus
-from outrider.plan.deployment import gateway, standby
+from outrider.plan.deployment import fleet, gateway, standby
 from outrider.plan.deployment.conditions import all_conditions
 from outrider.plan.deployment.effective import ROLLED_BACK, previous_stable
 from outrider.plan.deployment.facts import Facts
-from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.render import selector_text
 from outrider.plan.deployment.states import stable
 
@@ -32,7 +31,7 @@ def make_status(facts: Facts) -> LLMDeploymentStatus:
         replicas=len(rollout.updated) + len(rollout.old),
         ready_replicas=len(rollout.serving),
         updated_replicas=len(rollout.updated),
-        available_replicas=sum(one.available_replicas for one in _workloads(facts)),
+        available_replicas=sum(one.available_replicas for one in fleet.workloads(snapshot)),
         selector=selector_text(snapshot.name),
         model=facts.wish.model or NONE,
         stage=facts.wish.stage or NONE,
@@ -58,12 +57,6 @@ def make_status(facts: Facts) -> LLMDeploymentStatus:
         ignored_fields=tuple(sorted({*snapshot.parsed.reported, *facts.without_effect})),
         conditions=conditions,
     )
-
-
-def _workloads(facts: Facts) -> list[WorkloadView]:
-    snapshot = facts.snapshot
-    base = [snapshot.workload] if snapshot.workload is not None else []
-    return [*base, *snapshot.own_workloads]
 
 
 def phase(facts: Facts, conditions: tuple[Condition, ...]) -> Phase:

@@ -57,9 +57,7 @@ def _weight(snapshot: Snapshot, main: str, target: str, release: ReleaseStatus |
         return 0  # what serves goes, too: until then it has what still comes
     if release is not None and fleet.is_on_steps(release, target):
         return _step_weight(snapshot, release, able, old, wanted)
-    if able and not old:
-        return None
-    if able >= wanted:
+    if able >= wanted or (able and not old):
         return None
     asked = release.weight if release is not None and release.revision == target else 0
     if release is not None and release.revision == target and release.strategy == "BlueGreen":
