@@ -22,6 +22,8 @@ Stage = Literal["poc", "development", "staging", "production"]
 STAGES = ("poc", "development", "staging", "production")
 RolloutStrategy = Literal["RollingUpdate", "Canary", "BlueGreen", "Recreate"]
 ROLLOUT_STRATEGIES = ("RollingUpdate", "Canary", "BlueGreen", "Recreate")
+STEPWISE = frozenset({"Canary", "BlueGreen"})
+"""The strategies that run the new version beside the old one."""
 Indicator = Literal["errorRate", "latencyP95", "throughput"]
 INDICATORS: tuple[Indicator, ...] = get_args(Indicator)
 

@@ -10,9 +10,10 @@ from outrider.api.labels import DEPLOYMENT, REVISION
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import Instant, parse_time
 from outrider.api.names import label_value, revision_name
+from outrider.api.spec_operations import STEPWISE
 from outrider.cli import release_words as words
 from outrider.cli.output import human_age, print_table
-from outrider.cli.steering import STEPWISE, is_paused
+from outrider.cli.steering import is_paused
 from outrider.kube.api import Api, Forbidden, NotFound, Object
 from outrider.kube.objects import POD
 from outrider.kube.resources import MODEL_REVISION

@@ -11,10 +11,9 @@ import msgspec
 from outrider.api.labels import ABORT_RELEASE, PAUSE_RELEASE, PROMOTE_RELEASE, SKIP_STEP
 from outrider.api.llmdeployment import LLMDeployment, ReleaseStatus
 from outrider.api.modelrevision import ModelRevision
+from outrider.api.spec_operations import STEPWISE
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.waiting import is_ready
-
-STEPWISE = ("Canary", "BlueGreen")
 
 
 class Order(msgspec.Struct, frozen=True):

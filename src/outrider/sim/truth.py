@@ -16,13 +16,13 @@ from outrider.api.int_or_percent import resolve
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.names import service_name
 from outrider.api.spec import LLMDeploymentSpec
+from outrider.api.spec_operations import STEPWISE
 from outrider.api.version import is_previous_stable
 from outrider.controllers.deployment.gather import parse_deployment
 from outrider.kube.api import Kind, Object
 from outrider.kube.objects import ENDPOINT_SLICE, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
-from outrider.plan.deployment.fleet import STEPWISE
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.sim.kubelet import has_condition, ready
 

@@ -14,11 +14,11 @@ from outrider.api.llmdeployment import ReleaseStatus, StepStatus, TrafficStatus
 from outrider.api.meta import parse_time
 from outrider.api.names import revision_name
 from outrider.api.spec import LLMDeploymentSpec
+from outrider.api.spec_operations import STEPWISE
 from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.picker import SCHEDULER
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
-STEPWISE = frozenset({"Canary", "BlueGreen"})
 DEFAULT_STEPS = (StepStatus(10, 600.0), StepStatus(50, 1800.0))
 """Of a canary whose spec names none: 10 % for ten minutes, 50 % for half an hour, as the SRE guide's staged rollout."""
 

@@ -1,5 +1,6 @@
 """Fields of the spec that need something which a cluster may not have."""
 
+from outrider.api.spec_operations import STEPWISE
 from outrider.plan.deployment import fleet
 from outrider.plan.deployment.picker import Picker
 from outrider.plan.deployment.snapshot import Snapshot
@@ -31,7 +32,7 @@ def _missing(line: str, snapshot: Snapshot, picker: Picker) -> str | None:
         return "" if picker.routed or not picker.asked else picker.message
     if line == STRATEGY:
         spec = snapshot.parsed.spec
-        beside = spec is not None and spec.deployment.rollout_strategy in fleet.STEPWISE
+        beside = spec is not None and spec.deployment.rollout_strategy in STEPWISE
         if not beside or fleet.is_stepwise(snapshot):
             return ""
         return "with an endpoint picker releases are rolling updates: its pool of pods is one, and knows no weights"

@@ -7,6 +7,7 @@ import msgspec
 from outrider.api.llmdeployment import IndicatorStatus, ReleaseStage, ReleaseStatus
 from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus, Rejection
+from outrider.api.spec_operations import STEPWISE
 from outrider.plan import evidence
 from outrider.plan.deployment import fleet, rejection, steps, trial
 from outrider.plan.deployment.effective import ALIAS, SPEC, Effective, find_revision, has_served, previous_stable
@@ -136,9 +137,7 @@ def _with_strategy(snapshot: Snapshot, release: ReleaseStatus) -> ReleaseStatus:
     if spec is None or in_place or not fleet.is_stepwise(snapshot):
         named = spec.deployment.rollout_strategy if spec is not None else release.strategy
         stage: ReleaseStage = "Trial" if in_place and trial.begun(snapshot, release.stable_revision) else "Rollout"
-        return msgspec.structs.replace(
-            release, strategy="RollingUpdate" if named in fleet.STEPWISE else named, stage=stage
-        )
+        return msgspec.structs.replace(release, strategy="RollingUpdate" if named in STEPWISE else named, stage=stage)
     planned = fleet.steps_of(spec)
     stage = "Preview" if spec.deployment.rollout_strategy == "BlueGreen" else "Canary"
     return msgspec.structs.replace(

@@ -11,6 +11,7 @@ from outrider.api import labels
 from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import format_time, parse_time
 from outrider.api.modelrevision import ModelRevision
+from outrider.api.spec_operations import STEPWISE
 from outrider.plan.deployment import fleet
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import find_revision
@@ -49,7 +50,7 @@ def is_under_way(release: ReleaseStatus) -> bool:
     """Whether the candidate of a release by steps is still to get replicas or traffic: however good it is, and however
     long that takes, it is not over.
     """
-    return release.strategy in fleet.STEPWISE and release.stage != "Standby"
+    return release.strategy in STEPWISE and release.stage != "Standby"
 
 
 def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
@@ -57,7 +58,7 @@ def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
     if release.stage in ("Canary", "Preview"):
         asked = wishes(find_revision(facts.snapshot.revisions, release.revision), release)
         return _promoted(release) if asked.promote else _step(facts, release, asked)
-    if release.stage == "Rollout" and release.strategy in fleet.STEPWISE:
+    if release.stage == "Rollout" and release.strategy in STEPWISE:
         return _rollout(facts, release)
     return release
 
