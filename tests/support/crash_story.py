@@ -1,5 +1,6 @@
 """Releases and rollbacks of a service while its world is killed again and again: what is done, and what must hold."""
 
+import json
 import os
 import random
 import signal
@@ -23,6 +24,8 @@ MANIFEST = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
 REPLICAS = 2
 HISTORY = 10
 """Revisions that the operator keeps at least."""
+LOG_LINES = 60
+"""That a failure shows."""
 LONGEST_DELAY = 4.0
 """Seconds. A release of two simulated model servers takes about as long, with the draining of the old ones."""
 
@@ -184,7 +187,16 @@ def settle(world: LocalWorld, service: Service) -> None:
     try:
         wait_for(good, "the world to settle", deadline=60)
     except AssertionError as error:
-        raise AssertionError(f"{error}: {problem}") from None
+        raise AssertionError(f"{error}: {problem}\n{_as_it_is(world)}") from None
+
+
+def _as_it_is(world: LocalWorld) -> str:
+    """The pods, what the service says of itself, and the last lines of the log: for a person who looks for the cause."""
+    pods = world.json("get", "pods", "--namespace", NAMESPACE)["items"]
+    lines = [f"{pod['metadata']['name']} {pod['metadata']['labels']} {pod['status']}" for pod in pods]
+    lines += [f"program {pid} of {run}" for pid, run in programs(world.folder.pods).items()]
+    lines += [json.dumps(world.get(NAME)["status"], indent=1)]
+    return "\n".join([*lines, *world.folder.log.read_text().splitlines()[-LOG_LINES:]])
 
 
 def _problem(world: LocalWorld, service: Service) -> str:

@@ -23,6 +23,8 @@ MARKER = "OUTRIDER_RUN"
 """Environment variable of every process of a run: the run's folder. Process numbers are used again, folders are not."""
 KILL_SECONDS = 10.0
 PAUSE = 0.01
+RECORD_DEPTH = 4
+"""Folders between that of all nodes and that of a run: node, pod, container, attempt."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +129,29 @@ def _families(folder: Path) -> frozenset[_Family]:
     return frozenset(found)
 
 
-def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """What the shims wrote about the runs in the folder: of one run, one container, one pod, one node, or all."""
-    for depth in range(5):
-        for path in folder.glob("*/" * depth + "run.json"):
-            try:
-                run = msgspec.json.decode(path.read_bytes())
-            except (OSError, msgspec.MsgspecError):
-                continue
-            if isinstance(run, dict) and {"start", "pid", "shim"} <= run.keys():
-                yield path.parent, run
+def _records(folder: Path, depth: int = RECORD_DEPTH) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What the shims wrote about the runs in the folder: of one run, one container, one pod, one node, or all.
+
+    Others remove folders meanwhile, those of pods that are gone: what vanishes while it is read has no record. (Before
+    Python 3.13 `Path.glob` raises then.)
+    """
+    try:
+        run = msgspec.json.decode((folder / "run.json").read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        run = None
+    if isinstance(run, dict) and {"start", "pid", "shim"} <= run.keys():
+        yield folder, run
+    if depth:
+        for inner in _folders(folder):
+            yield from _records(inner, depth - 1)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def _kill_if_ours(pid: int, folder: Path, families: frozenset[_Family]) -> bool:
