@@ -191,7 +191,7 @@ def settle(world: LocalWorld, service: Service) -> None:
 
 
 def _as_it_is(world: LocalWorld) -> str:
-    """The pods, what the service says of itself, and the last lines of the log: for a person who looks for the cause."""
+    """The pods, what the service says of itself, and the last lines of the log: for who looks for the cause."""
     pods = world.json("get", "pods", "--namespace", NAMESPACE)["items"]
     lines = [f"{pod['metadata']['name']} {pod['metadata']['labels']} {pod['status']}" for pod in pods]
     lines += [f"program {pid} of {run}" for pid, run in programs(world.folder.pods).items()]
