@@ -193,7 +193,7 @@ def settle(world: LocalWorld, service: Service) -> None:
 def _as_it_is(world: LocalWorld) -> str:
     """The pods, what the service says of itself, and the last lines of the log: for who looks for the cause."""
     pods = world.json("get", "pods", "--namespace", NAMESPACE)["items"]
-    lines = [f"{pod['metadata']['name']} {pod['metadata']['labels']} {pod['status']}" for pod in pods]
+    lines = [json.dumps(pod) for pod in pods]
     lines += [f"program {pid} of {run}" for pid, run in programs(world.folder.pods).items()]
     lines += [json.dumps(world.get(NAME)["status"], indent=1)]
     return "\n".join([*lines, *world.folder.log.read_text().splitlines()[-LOG_LINES:]])

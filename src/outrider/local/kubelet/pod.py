@@ -12,6 +12,7 @@ import structlog
 from outrider.api.labels import HOST_PORTS
 from outrider.api.meta import parse_time
 from outrider.kube.api import ApiError, Conflict, NotFound
+from outrider.kube.metadata import is_older
 from outrider.kube.objects import POD
 from outrider.local.kubelet.addresses import AddressesExhaustedError, Lease
 from outrider.local.kubelet.container import Container
@@ -327,7 +328,7 @@ class PodWorker:
         for _ in range(PATCH_ATTEMPTS):
             pod = self.context.pod
             status = pod_status(self._view(deleted=deleted), self._clock.now())
-            version = pod["metadata"].get("resourceVersion", "")
+            version = self._version
             if status == self._said and version == self._said_version:
                 return
             patch = changes(status, pod.get("status") or {})
@@ -347,8 +348,15 @@ class PodWorker:
                 updated = found
             else:
                 self._said, self._said_version = status, updated["metadata"].get("resourceVersion", "")
-            self.context.pod = updated
             self._written(updated)
+            # Where the watch overtook the answer, what it brought, such as the deletion, must not be forgotten again.
+            if not is_older(updated["metadata"].get("resourceVersion", ""), self._version):
+                self.context.pod = updated
+
+    @property
+    def _version(self) -> str:
+        version: str = self.context.pod["metadata"].get("resourceVersion", "")
+        return version
 
     async def _read_anew(self) -> dict[str, Any] | None:
         try:
