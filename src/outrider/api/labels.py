@@ -67,6 +67,13 @@ it all traffic without the steps that are left, end the present step, take it ba
 by its `status.release.startedTime` (`SKIP_STEP`: and the step, `TIME/STEP`, the first being 0), so that it says nothing
 about another release of the same revision."""
 
+DRILL = f"{GROUP}/drill"
+"""Annotation of a ModelRevision: the time (RFC 3339) at which a drill of it was asked for. A pod of a drill carries the
+same time, so that it is known which drill it belongs to. Removing it from the ModelRevision ends the drill."""
+DRILL_OF = f"{GROUP}/drill-of"
+"""Label of a drill's Deployment and pod, in the place of `DEPLOYMENT` and with the same value: so no Service, budget,
+autoscaler or endpoint picker of the LLMDeployment ever selects them."""
+
 PROBE_HEADER = "x-outrider-probe"
 """Marks Outrider's own synthetic requests, so that they count neither as user traffic nor as cost."""
 REQUEST_ID_HEADER = "x-request-id"

@@ -22,6 +22,11 @@ ReleaseStage = Literal["Trial", "Canary", "Preview", "Rollout", "Standby"]
 share of the traffic. Preview: it runs and has none. Rollout: the rest follow. Standby: the candidate has all traffic,
 and the stable version stays loaded to go back to."""
 
+DrillOutcome = Literal["Running", "Passed", "Failed", "NotPossible", "Interrupted"]
+"""Running: it is under way. Passed: a pod of the version answered a real completion. Failed: the version could not be
+loaded, or answered badly. NotPossible: there was no room for it, or it made no sense; that says nothing about the
+version. Interrupted: it was ended before it could tell."""
+
 UNKNOWN = "<unknown>"
 """What a printed column says when nobody knows. Columns are never empty: an empty cell shifts `awk`'s fields."""
 NONE = "<none>"
@@ -45,16 +50,38 @@ class AliasResolution(msgspec.Struct, frozen=True, rename="camel"):
     revision: str = ""
 
 
+class DrillStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """A drill of the way back: one pod of the version, beside the service and without its traffic, had to answer."""
+
+    requested_at: str = ""
+    """When it was asked for (RFC 3339). It also names the drill: what was asked for until then never runs again."""
+    version: str = NONE
+    revision: str = ""
+    started_at: str = ""
+    ended_at: str = ""
+    """Empty while it runs."""
+    outcome: DrillOutcome = "Running"
+    reason: str = ""
+    """One word for the outcome, or for what a running drill does."""
+    seconds: float | None = None
+    """From the creation of the pod to its first good answer; where the version was loaded already, from the beginning
+    of the drill. None where there was no good answer."""
+    message: str = ""
+
+
 class RollbackStatus(msgspec.Struct, frozen=True, rename="camel"):
     ready: bool = False
     target: str = NONE
     """Version that `outrider rollback` without `--to` goes to."""
     target_revision: str = ""
     readiness: str | None = None
-    """Warm: its replicas are loaded and ready. Cold: they would have to load the model. None where there is none."""
+    """Warm: its replicas are loaded and ready. Cached: they would have to load the model, from a volume or a node where
+    a pod of it has loaded before. Cold: they would have to fetch it. None where there is none."""
     estimated_seconds: float | None = None
     """How long going back would take; None where nobody knows."""
     message: str = ""
+    last_drill: DrillStatus | None = None
+    """The last drill of a rollback, whichever version it was of. None where there was none."""
 
 
 class IndicatorStatus(msgspec.Struct, frozen=True, rename="camel"):

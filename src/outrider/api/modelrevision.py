@@ -51,6 +51,22 @@ class Rejection(msgspec.Struct, frozen=True, rename="camel"):
     """It was asked for anew on purpose, and may be released again."""
 
 
+class LoadStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """How long the pods of a revision took to load, and from where they did."""
+
+    time: str = ""
+    """When it was measured (RFC 3339)."""
+    seconds: float = 0.0
+    """From the creation of a pod to its first good answer: the median where there were several."""
+    measured_by: str = ""
+    """Drill, or Service: the pods that served."""
+    store: str = ""
+    """What the weights were loaded from, where they stay when the pod goes: `claim NAME`, or `folder PATH` of the node.
+    Empty where nothing of them stays, or nobody knows."""
+    nodes: tuple[str, ...] = ()
+    """With a folder of the node: the nodes on which pods of the revision have loaded."""
+
+
 class ModelRevisionStatus(msgspec.Struct, frozen=True, rename="camel"):
     state: RevisionState = "Candidate"
     reason: str = ""
@@ -62,6 +78,8 @@ class ModelRevisionStatus(msgspec.Struct, frozen=True, rename="camel"):
     verified_time: str | None = None
     rejection: Rejection | None = None
     """The last time that it was rolled back by itself; None where it never was."""
+    load: LoadStatus | None = None
+    """How it loaded; None where that was never seen."""
     conditions: tuple[Condition, ...] = ()
 
 

@@ -122,3 +122,8 @@ def revision_name(deployment: str, revision_hash: str) -> str:
         return name
     kept = SUBDOMAIN_LENGTH - len(revision_hash) - 1
     return f"{_shorten(deployment, deployment, kept)}-{revision_hash}"
+
+
+def drill_name(deployment: str, revision_hash: str) -> str:
+    """The name of the Deployment in which a revision is drilled: `DEPLOYMENT-HASH-drill`."""
+    return revision_name(deployment, f"{revision_hash}-drill")

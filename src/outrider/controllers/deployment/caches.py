@@ -134,7 +134,7 @@ def _gateways(
 
 def _by_own_label(obj: Any) -> Iterable[str]:
     metadata = metadata_of(obj)
-    value = metadata.labels.get(labels.DEPLOYMENT)
+    value = metadata.labels.get(labels.DEPLOYMENT) or metadata.labels.get(labels.DRILL_OF)
     return (f"{metadata.namespace}/{value}",) if value else ()
 
 
@@ -147,8 +147,7 @@ def _by_revision_owner(revision: ModelRevision) -> Iterable[str]:
 
 
 def _by_label(pod: Pod) -> Iterable[str]:
-    value = pod.metadata.labels.get(labels.DEPLOYMENT)
-    return (f"{pod.metadata.namespace}/{value}",) if value else ()
+    return _by_own_label(pod)
 
 
 def _by_gpu(pod: Pod) -> Iterable[str]:

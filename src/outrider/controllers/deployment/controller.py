@@ -20,7 +20,7 @@ from outrider.controllers.deployment.gather import (
     cluster_kinds,
     service_owners,
 )
-from outrider.controllers.deployment.observe import gpus_of
+from outrider.controllers.deployment.observe import gpus_of, is_of_drill
 from outrider.controllers.deployment.sensors import Sensors
 from outrider.controllers.deployment.watcher import Watcher
 from outrider.kube.api import Api, Invalid
@@ -42,6 +42,7 @@ from outrider.kube.queue import URGENT_PRIORITY
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.plan.actions import Emit, Plan
 from outrider.plan.deployment import plan
+from outrider.plan.deployment.drill import is_running
 from outrider.plan.deployment.effective import INVALID_SPEC
 from outrider.plan.deployment.render_routes import route_names
 
@@ -95,6 +96,7 @@ class DeploymentController:
         for pods in caches.pods.members:
             controller.maps(pods, self._keys_of_pod, content_changed)
             controller.maps(pods, self._keys_waiting_for_gpus, _gpus_moved)
+            controller.maps(pods, self._keys_drilled, _found_no_node)
         if caches.nodes is not None:
             controller.maps(caches.nodes, lambda _node: self._keys_waiting(), content_changed)
 
@@ -124,7 +126,7 @@ class DeploymentController:
         )
 
     def _keys_of_pod(self, pod: Pod) -> Iterable[str]:
-        value = pod.metadata.labels.get(labels.DEPLOYMENT)
+        value = pod.metadata.labels.get(labels.DEPLOYMENT) or pod.metadata.labels.get(labels.DRILL_OF)
         if not value:
             return ()
         key = f"{pod.metadata.namespace}/{value}"
@@ -143,6 +145,12 @@ class DeploymentController:
     def _keys_waiting(self) -> Iterable[str]:
         """Those for whom GPUs that came or went make a difference."""
         return tuple(one.metadata.key for one in self._caches.deployments.list() if _short_of_gpus(one))
+
+    def _keys_drilled(self, pod: Pod) -> Iterable[str]:
+        """Those with a drill that may have to give up its GPUs."""
+        if not gpus_of(pod):
+            return ()
+        return tuple(one.metadata.key for one in self._caches.deployments.list() if is_running(one.status))
 
     async def reconcile(self, key: str) -> Result | None:
         """One look at one LLMDeployment, and what follows from it."""
@@ -169,6 +177,7 @@ class DeploymentController:
     def _observe(self, deployment: LLMDeployment) -> Observed:
         caches, meta = self._caches, deployment.metadata
         pods = caches.pods.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
+        serving = [pod for pod in pods if not is_of_drill(pod)]  # what a drill's pod answers is no evidence of anything
         revisions = caches.revisions.by_index(BY_DEPLOYMENT, meta.key)
         model_names = {one.spec.hash: one.spec.model_name for one in revisions}
         models = {
@@ -200,8 +209,8 @@ class DeploymentController:
             gpu_pods=caches.pods.by_index(BY_GPU, ""),
             nodes=None if caches.nodes is None else caches.nodes.list(),
             probes=self._sensors.probes(meta.key, pods, models),
-            measurements=self._sensors.measure(meta.key, pods),
-            watch=self._watcher.watch(deployment, pods),
+            measurements=self._sensors.measure(meta.key, serving),
+            watch=self._watcher.watch(deployment, serving),
             probing_since=self._probing_since,
         )
 
@@ -265,6 +274,14 @@ def _short_of_gpus(deployment: LLMDeployment) -> bool:
 def _gpus_moved(old: Pod | None, new: Pod | None) -> bool:
     """Whether the pod took or freed GPUs on a node, or is about to free them."""
     return _held(old) != _held(new)
+
+
+def _found_no_node(_old: Pod | None, new: Pod | None) -> bool:
+    """Whether the pod waits for room that others may have to give up."""
+    if new is None or new.spec.node_name:
+        return False
+    scheduled = find_condition(new.status.conditions, "PodScheduled")
+    return scheduled is not None and scheduled.status == "False"
 
 
 def _held(pod: Pod | None) -> tuple[str, str, bool]:

@@ -1,9 +1,9 @@
 """The snapshot of one LLMDeployment: from the operator's caches, or by GET and LIST for `outrider plan`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,7 +11,14 @@ from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import Instant, ObjectMeta
 from outrider.api.modelrevision import ModelRevision
-from outrider.api.names import candidate_service_name, label_value, picker_names, revision_name, service_name
+from outrider.api.names import (
+    candidate_service_name,
+    drill_name,
+    label_value,
+    picker_names,
+    revision_name,
+    service_name,
+)
 from outrider.api.parse import Parsed, parse_spec
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment import observe
@@ -43,6 +50,8 @@ from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.plan.deployment.observed import ClusterKinds, ServiceView, WorkloadView
 from outrider.plan.deployment.snapshot import Measurements, PlanConfig, ProbeView, Snapshot, Watch
 
+T = TypeVar("T")
+
 OPTIONAL_KINDS: tuple[Kind[Any], ...] = (HTTP_ROUTE, INFERENCE_POOL, SERVICE_MONITOR)
 """What a cluster may lack."""
 PICKER_KINDS: tuple[Kind[Any], ...] = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING, INFERENCE_POOL)
@@ -70,11 +79,12 @@ class Observed:
     kinds: ClusterKinds = field(default_factory=ClusterKinds)
     budget: PodDisruptionBudget | None = None
     workloads: Mapping[str, Deployment] = field(default_factory=dict)
-    """Deployments of single revisions, and those of the namespace that may be the endpoint picker's, by name."""
+    """Deployments of single revisions and of drills, and those of the namespace that may be the endpoint picker's, by
+    name."""
     extras: Sequence[tuple[Kind[Any], Mapping[str, Any]]] = ()
     """What else has this deployment's label."""
     pods: Sequence[Pod] = ()
-    """Of this deployment."""
+    """Of this deployment, those of its drills too."""
     gpu_pods: Iterable[Pod] = ()
     """All pods of the cluster that ask for GPUs."""
     nodes: Sequence[Node] | None = None
@@ -131,7 +141,10 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
     # Those of a deleted LLMDeployment of the same name are about to go, and must not say what serves.
     revisions = [one for one in observed.revisions if not observe.owned_by_another(one.metadata, meta.uid)]
     versions = {one.spec.hash: one.spec.version for one in revisions}
-    pods = sorted(observed.pods, key=lambda pod: pod.metadata.name)
+    pods = [
+        observe.pod_view(pod, versions, observed.probes.get(pod.metadata.uid))
+        for pod in sorted(observed.pods, key=lambda pod: pod.metadata.name)
+    ]
     pin = observed.pin
     settings = parsed.spec.pod if parsed.spec is not None else None
     tolerated = {
@@ -146,7 +159,8 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         revisions=tuple(sorted(revisions, key=lambda one: (one.spec.sequence, one.spec.hash))),
         pin=pin if pin is not None and pin.metadata.deletion_timestamp is None else None,
         workload=observe.workload_view(observed.workload, meta.uid),
-        own_workloads=_own_workloads(observed, meta),
+        own_workloads=_own_workloads(observed, meta, revision_name),
+        drill_workloads=_own_workloads(observed, meta, drill_name),
         service=observe.service_view(service, meta.uid),
         candidate_services=_candidate_services(observed, name, meta.uid),
         routes={key: observe.route_view(one, meta.uid) for key, one in observed.routes.items()},
@@ -157,7 +171,8 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         picker_service=observe.service_view(picker_service, meta.uid),
         extras=tuple(observe.extra_view(kind, one, meta.uid) for kind, one in observed.extras),
         kinds=observed.kinds,
-        pods=tuple(observe.pod_view(pod, versions, observed.probes.get(pod.metadata.uid)) for pod in pods),
+        pods=tuple(pod for pod in pods if not pod.drill),
+        drill_pods=tuple(pod for pod in pods if pod.drill),
         measurements=observed.measurements,
         watch=observed.watch,
         capacity=None
@@ -174,10 +189,10 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
     )
 
 
-def _own_workloads(observed: Observed, meta: ObjectMeta) -> tuple[WorkloadView, ...]:
-    """Those that hold one revision each: their names say so."""
+def _own_workloads(observed: Observed, meta: ObjectMeta, named: Callable[[str, str], str]) -> tuple[WorkloadView, ...]:
+    """Those that hold one revision each, beside the service or for a drill: their names say so."""
     found = (observe.workload_view(one, meta.uid) for one in observed.workloads.values())
-    own = [one for one in found if one is not None and one.owned and one.name == revision_name(meta.name, one.revision)]
+    own = [one for one in found if one is not None and one.owned and one.name == named(meta.name, one.revision)]
     return tuple(sorted(own, key=lambda one: one.name))
 
 
@@ -223,14 +238,14 @@ async def gather_live(
         raise NotFound(f'llmdeployments.{labels.GROUP} "{name}" not found in namespace {namespace}')
     deployment = stored if manifest is None else _as_applied(stored, manifest, namespace, name)
     assert deployment is not None, "either it is stored or the manifest was given"
-    pods = (await api.list(POD, namespace, labels=f"{labels.DEPLOYMENT}={label_value(name)}")).items
+    pods = await _labelled(api, POD, namespace, name)
     nodes, everywhere = await _capacity(api, pods)
     revisions = await api.list(MODEL_REVISION, namespace)
     routes = await _routes(api, namespace)
     services = (await api.list(SERVICE, namespace)).items
     names = picker_names(service_name(name, service_owners(services)))
     picker_workloads = {each: await _get(api, DEPLOYMENT, each, namespace) for each in names}
-    own = (await api.list(DEPLOYMENT, namespace, labels=f"{labels.DEPLOYMENT}={label_value(name)}")).items
+    own = await _labelled(api, DEPLOYMENT, namespace, name)
     kinds = await live_kinds(api)
     observed = Observed(
         deployment=deployment,
@@ -279,6 +294,12 @@ async def _extras(api: Api, namespace: str, name: str) -> list[tuple[Kind[Any], 
         for kind in PICKER_KINDS
         for found in (await api.list(kind.into(dict), namespace, labels=selector)).items
     ]
+
+
+async def _labelled(api: Api, kind: Kind[T], namespace: str, name: str) -> list[T]:
+    """What belongs to the LLMDeployment, and to its drills."""
+    selectors = (f"{label}={label_value(name)}" for label in (labels.DEPLOYMENT, labels.DRILL_OF))
+    return [one for selector in selectors for one in (await api.list(kind, namespace, labels=selector)).items]
 
 
 async def _get(api: Api, kind: Kind[Any], name: str, namespace: str) -> Any:

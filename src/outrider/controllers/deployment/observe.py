@@ -21,7 +21,7 @@ from outrider.plan.deployment.observed import (
     WorkloadView,
 )
 from outrider.plan.deployment.rollout import CRASH_REASONS
-from outrider.plan.deployment.snapshot import Capacity, GpuHolder, NodeView, PodView, ProbeView
+from outrider.plan.deployment.snapshot import Capacity, GpuHolder, NodeView, PodView, ProbeView, Waiting
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 STARTING = frozenset({"ContainerCreating", "PodInitializing", ""})
@@ -84,8 +84,20 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> 
         created=parse_time(pod.metadata.creation_timestamp),
         finished=pod.status.phase in FINISHED,
         loaded_at=_loaded_at(pod),
+        up_since=_up_since(pod),
+        drill=(pod.metadata.annotations.get(labels.DRILL) or "unknown") if is_of_drill(pod) else "",
         probe=probe,
     )
+
+
+def is_of_drill(pod: Pod) -> bool:
+    """Whether it was started for a drill, and serves nobody."""
+    return labels.DRILL_OF in pod.metadata.labels
+
+
+def _up_since(pod: Pod) -> float | None:
+    found = find_condition(pod.status.conditions, "ContainersReady")
+    return parse_time(found.last_transition_time) if found is not None and found.status == "True" else None
 
 
 def _loaded_at(pod: Pod) -> float | None:
@@ -139,7 +151,8 @@ def capacity_of(
     nodes: Iterable[Node], gpu_pods: Iterable[Pod], *, node_selector: Mapping[str, str], tolerated: frozenset[str]
 ) -> Capacity:
     """The GPUs as pods with this node selector and these tolerated taint keys can use them."""
-    bound = [pod for pod in gpu_pods if pod.spec.node_name and pod.status.phase not in FINISHED]
+    live = [pod for pod in gpu_pods if pod.status.phase not in FINISHED]
+    bound = [pod for pod in live if pod.spec.node_name]
     used: dict[str, int] = {}
     for pod in bound:
         used[pod.spec.node_name] = used.get(pod.spec.node_name, 0) + gpus_of(pod)
@@ -157,7 +170,20 @@ def capacity_of(
     return Capacity(
         nodes=tuple(sorted((view for view in views if view.gpus), key=lambda view: view.name)),
         holders=_holders(bound),
+        waiting=_waiting_for_gpus(live),
     )
+
+
+def _waiting_for_gpus(live: Iterable[Pod]) -> tuple[Waiting, ...]:
+    found = [
+        Waiting(pod.metadata.key, gpus_of(pod))
+        for pod in live
+        if not pod.spec.node_name
+        and pod.metadata.deletion_timestamp is None
+        and _unschedulable(pod)
+        and not is_of_drill(pod)
+    ]
+    return tuple(sorted((one for one in found if one.gpus), key=lambda one: one.name))
 
 
 def _schedulable(node: Node, node_selector: Mapping[str, str], tolerated: frozenset[str]) -> bool:

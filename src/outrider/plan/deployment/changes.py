@@ -1,6 +1,8 @@
 """What to tell people: an Event for everything that turned into something else since the status was written."""
 
-from outrider.api.llmdeployment import LLMDeploymentStatus
+from typing import Literal
+
+from outrider.api.llmdeployment import DrillStatus, LLMDeploymentStatus
 from outrider.api.meta import Condition, find_condition
 from outrider.plan.actions import Emit
 from outrider.plan.deployment.effective import ROLLED_BACK
@@ -20,6 +22,7 @@ def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus
         *_fields(before, after),
         *_pin(before, after),
         *_rolled_back(before, after),
+        *_drill(before.rollback.last_drill, after.rollback.last_drill),
     ]
     once = {(one.type, one.reason): one for one in reversed(found)}  # several conditions may have the same reason
     return tuple(one for one in found if once[one.type, one.reason] is one)
@@ -85,3 +88,13 @@ def _rolled_back(before: LLMDeploymentStatus, after: LLMDeploymentStatus) -> lis
     if new is None or (old is not None and old.message == new.message):
         return []
     return [Emit("Warning", "RolledBack", new.message)]
+
+
+def _drill(old: DrillStatus | None, new: DrillStatus | None) -> list[Emit]:
+    if new is None or (old is not None and (old.requested_at, old.outcome) == (new.requested_at, new.outcome)):
+        return []
+    what = f"{new.version} (revision {new.revision})"
+    if new.outcome == "Running":
+        return [Emit("Normal", "DrillStarted", f"Drill of going back to {what}: {new.message}.")]
+    kind: Literal["Normal", "Warning"] = "Normal" if new.outcome == "Passed" else "Warning"
+    return [Emit(kind, f"Drill{new.outcome}", f"Drill of going back to {what}: {new.message.rstrip('.')}.")]

@@ -258,7 +258,7 @@ def rollback_ready(facts: Facts) -> Made:
     target = previous_stable(facts.snapshot, facts.rollout.revision)
     if target is None:
         return "RollbackReady", "False", "NoPreviousStableVersion", "No other version has served yet."
-    readiness, _, message = standby.readiness(facts.snapshot, target.spec.hash, facts.wish.replicas)
+    readiness, _, message = standby.readiness(facts, target)
     return (
         "RollbackReady",
         "True",

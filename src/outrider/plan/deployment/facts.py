@@ -2,7 +2,7 @@
 
 import msgspec
 
-from outrider.api.llmdeployment import NONE, ReleaseStatus, TrafficStatus
+from outrider.api.llmdeployment import NONE, DrillStatus, ReleaseStatus, TrafficStatus
 from outrider.api.meta import Instant, find_condition
 from outrider.api.modelrevision import ModelRevisionStatus
 from outrider.plan.deployment.capacity import Verdict
@@ -35,6 +35,8 @@ class Facts(msgspec.Struct, frozen=True):
     states: dict[str, ModelRevisionStatus] = {}
     release: ReleaseStatus | None = None
     """How the last release fares, as it should be stored."""
+    drill: DrillStatus | None = None
+    """How the last drill fares, as it should be stored."""
     traffic: TrafficStatus | None = None
     """Which revisions requests go to; None where it is every ready pod."""
     service_name: str = ""

@@ -11,7 +11,7 @@ from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec
 from outrider.api.names import service_name
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
-from outrider.plan.deployment import capacity, engine, fleet, gates, optional, steps, traffic
+from outrider.plan.deployment import capacity, drill, engine, fleet, gates, optional, steps, traffic
 from outrider.plan.deployment.changes import events
 from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
@@ -22,6 +22,7 @@ from outrider.plan.deployment.revision import revision_body
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.plan.deployment.rollout import Rollout, answers, next_staleness, observe
 from outrider.plan.deployment.snapshot import Snapshot
+from outrider.plan.deployment.standby import with_loads
 from outrider.plan.deployment.states import Judgement, judge, prunable, verified_at
 from outrider.plan.deployment.status import make_status
 
@@ -49,15 +50,20 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     release = look(facts, under_way)
     if release is not None:
         facts = msgspec.structs.replace(facts, release=release.status, states=with_rejection(facts.states, release))
+    facts = msgspec.structs.replace(facts, states=with_loads(facts, judgement.ready))
+    drilled = drill.look(facts)
+    facts = msgspec.structs.replace(facts, drill=drilled.status, states=drill.with_load(facts, drilled.status))
     status = make_status(facts)
     before = snapshot.deployment.status
     changed = status != before
     actions: list[Action] = [
+        *drilled.removed,
         *gates.opened(snapshot, now, divided),
         *_created(snapshot, effective),
         *_revision_statuses(facts),
         *_pin_status(facts),
         *made.actions,
+        *drilled.applies,
         *_pruned(facts, status),
         *_told(facts, before, status, applies, changed=changed),
     ]
@@ -65,7 +71,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         status=msgspec.to_builtins(status) if changed else None,
         actions=tuple(actions),
         because=_because(facts, status, applies),
-        requeue_at=_requeue_at(facts, judgement, release),
+        requeue_at=_requeue_at(facts, judgement, release, drilled),
     )
 
 
@@ -268,6 +274,7 @@ def _pruned(facts: Facts, status: LLMDeploymentStatus) -> list[Action]:
         status.stable_revision,
         status.rollback.target_revision,
         status.alias.revision if status.alias is not None else "",
+        facts.drill.revision if facts.drill is not None and facts.drill.outcome == "Running" else "",
     }
     return [_delete(one) for one in prunable(facts.snapshot, facts.states, in_use)]
 
@@ -316,7 +323,7 @@ def _asked(effective: Effective, target: ModelRevisionSpec, status: LLMDeploymen
     return f"{who} asks for {what}."
 
 
-def _requeue_at(facts: Facts, judgement: Judgement, release: Release | None) -> Instant | None:
+def _requeue_at(facts: Facts, judgement: Judgement, release: Release | None, drilled: drill.Drilled) -> Instant | None:
     """The next moment at which the same snapshot would lead to another plan."""
     window = facts.snapshot.config.probe_freshness
     moments = [
@@ -326,6 +333,7 @@ def _requeue_at(facts: Facts, judgement: Judgement, release: Release | None) -> 
         if facts.answers.unknown and facts.snapshot.probing_since is not None
         else None,
         steps.next_moment(facts.release),
+        drilled.looks_again_at,
         facts.now + release.looks_again_in
         if release is not None and release.looks_again_in is not None and facts.snapshot.watch is not None
         else None,

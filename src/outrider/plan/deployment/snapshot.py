@@ -67,6 +67,10 @@ class PodView(msgspec.Struct, frozen=True):
     """Succeeded or Failed: it holds no GPU and never runs again."""
     loaded_at: Instant | None = None
     """When its gate was opened, because it had answered a request; None while it is not."""
+    up_since: Instant | None = None
+    """Since when its model server runs and is content with itself; None while it is not."""
+    drill: str = ""
+    """The request, by its time, of the drill that it was started for; empty for a pod that serves."""
     probe: ProbeView | None = None
 
     @property
@@ -130,6 +134,14 @@ class GpuHolder(msgspec.Struct, frozen=True):
         return f"{self.namespace}/{self.name}"
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """A pod that asks for GPUs and found no node; those of drills are left out."""
+
+    name: str
+    """`namespace/name`."""
+    gpus: int
+
+
 class Capacity(msgspec.Struct, frozen=True):
     """The cluster's GPUs."""
 
@@ -137,6 +149,8 @@ class Capacity(msgspec.Struct, frozen=True):
     """Nodes that have, or ought to have, GPUs; by name."""
     holders: tuple[GpuHolder, ...] = ()
     """Greatest first."""
+    waiting: tuple[Waiting, ...] = ()
+    """By name."""
 
 
 class PlanConfig(msgspec.Struct, frozen=True):
@@ -186,6 +200,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The Deployment named after the LLMDeployment."""
     own_workloads: tuple[WorkloadView, ...] = ()
     """Deployments with one revision each, beside it, by name."""
+    drill_workloads: tuple[WorkloadView, ...] = ()
+    """Deployments of drills, by name: one while a drill runs, and what a crash has left."""
     service: ServiceView | None = None
     candidate_services: tuple[ServiceView, ...] = ()
     """Services with one revision each, by name."""
@@ -203,6 +219,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What else belongs to this LLMDeployment: the endpoint picker's InferencePool, account and rights."""
     kinds: ClusterKinds = ClusterKinds()
     pods: tuple[PodView, ...] = ()
+    """Those of drills left out: they serve nobody, and nothing that is decided about the service looks at them."""
+    drill_pods: tuple[PodView, ...] = ()
     measurements: Measurements | None = None
     watch: Watch | None = None
     """None: nothing was counted, as in `outrider plan`; what the status says stands."""

@@ -162,8 +162,8 @@ def url(facts: Facts) -> str:
 def rollback(facts: Facts) -> RollbackStatus:
     target = previous_stable(facts.snapshot, facts.rollout.revision)
     if target is None:
-        return RollbackStatus(message="No other version has served yet.")
-    readiness, seconds, message = standby.readiness(facts.snapshot, target.spec.hash, facts.wish.replicas)
+        return RollbackStatus(message="No other version has served yet.", last_drill=facts.drill)
+    readiness, seconds, message = standby.readiness(facts, target)
     return RollbackStatus(
         ready=True,
         target=target.spec.version,
@@ -171,6 +171,7 @@ def rollback(facts: Facts) -> RollbackStatus:
         readiness=readiness,
         estimated_seconds=seconds,
         message=f"{readiness}: {message}",
+        last_drill=facts.drill,
     )
 
 
