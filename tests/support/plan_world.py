@@ -12,7 +12,7 @@ import yaml
 
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment, LLMDeploymentStatus
-from outrider.api.meta import Condition, find_condition, format_time
+from outrider.api.meta import Condition, find_condition, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment.gather import PICKER_KINDS, Observed, build_snapshot
@@ -88,6 +88,8 @@ class PlanWorld:
         self.gateway_looked_for = False
         self.counted = State()
         """What was counted of the release under way."""
+        self.data_age = 0.0
+        """Seconds since it was counted."""
         self.events: list[Emit] = []
         self.writes = 0
         self._numbers = 0
@@ -181,8 +183,11 @@ class PlanWorld:
         release = self.status.release
         if release is None or not self.watching:
             return None
-        state = msgspec.structs.replace(self.counted, last_tick_at=self.now)
-        return Watch(revision=release.revision, state=state, data_age=0.0)
+        if self.data_age > self.now - (parse_time(release.started_time) or self.now):
+            return Watch(revision=release.revision, state=self.counted, data_age=None)
+        ticks = self.counted.ticks or 1  # what is counted may be nothing: it is news all the same
+        state = msgspec.structs.replace(self.counted, ticks=ticks, last_tick_at=self.now - self.data_age)
+        return Watch(revision=release.revision, state=state, data_age=self.data_age)
 
     def _probes(self) -> dict[str, ProbeView]:
         found = {}
@@ -250,7 +255,7 @@ class PlanWorld:
             case SetPodCondition(uid=uid, condition=condition):
                 for pod in self.pods:
                     if pod["metadata"]["uid"] == uid:
-                        _set_condition(pod, condition.type, condition.status)
+                        _set_condition(pod, condition.type, condition.status, condition.last_transition_time or "")
 
     def _apply(self, body: dict[str, Any]) -> None:
         key = (body["kind"], body["metadata"]["name"])
@@ -409,9 +414,10 @@ def _is(pod: dict[str, Any], kind: str) -> bool:
     )
 
 
-def _set_condition(pod: dict[str, Any], kind: str, status: str) -> None:
+def _set_condition(pod: dict[str, Any], kind: str, status: str, since: str = "") -> None:
     others = [one for one in pod["status"].get("conditions") or [] if one["type"] != kind]
-    pod["status"]["conditions"] = [*others, {"type": kind, "status": status}]
+    at = {"lastTransitionTime": since} if since else {}
+    pod["status"]["conditions"] = [*others, {"type": kind, "status": status, **at}]
 
 
 def _gpus(pod: dict[str, Any]) -> int:

@@ -23,6 +23,7 @@ from outrider.kube.api import Kind, Object
 from outrider.kube.objects import ENDPOINT_SLICE, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
+from outrider.plan.deployment.fleet import steps_of
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.sim.kubelet import has_condition, ready
 
@@ -127,7 +128,7 @@ class Truth:
         """Of versions that fail wherever they run, also in services that come later."""
         self.news = 0
         """How often something happened that the operator has to look at: people's wishes, and pods that come, go,
-        become ready or stop being so.
+        become ready or stop being so; and the moments of a release by steps, which time brings.
         """
         self._followed = {
             POD.plural: self._pod,
@@ -221,7 +222,7 @@ class Truth:
         self._wish(service)
 
     def _wish(self, service: Service) -> None:
-        self.news += 1
+        self.news += 1 + (_moments(service.spec) if service.spec is not None else 0)
         service.wish(_now())
 
     def _version_pin(self, change: Change, obj: Object) -> None:
@@ -270,6 +271,11 @@ def served_by(obj: Object) -> str:
 def takers(obj: Object) -> int:
     """How many endpoints of an EndpointSlice object take requests."""
     return sum(1 for one in obj.get("endpoints") or () if (one.get("conditions") or {}).get("ready"))
+
+
+def _moments(spec: LLMDeploymentSpec) -> int:
+    """What comes of itself once such a version is released: the beginning of each step, of the standby, and its end."""
+    return len(steps_of(spec)) + 2 if spec.deployment.rollout_strategy in STEPWISE else 0
 
 
 def _now() -> float:

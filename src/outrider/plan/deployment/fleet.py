@@ -10,11 +10,14 @@ import math
 
 import msgspec
 
+from outrider.api.labels import REVISION
 from outrider.api.llmdeployment import ReleaseStatus, StepStatus, TrafficStatus
 from outrider.api.meta import parse_time
 from outrider.api.names import revision_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_operations import STEPWISE
+from outrider.plan.deployment import rejection
+from outrider.plan.deployment.effective import find_revision, has_served
 from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.picker import SCHEDULER
 from outrider.plan.deployment.snapshot import PodView, Snapshot
@@ -75,6 +78,14 @@ def home(snapshot: Snapshot, revision: str) -> str:
         return snapshot.name
     others_serve = any(pod.alive and pod.ready and pod.revision != revision for pod in snapshot.pods)
     return own if others_serve else snapshot.name
+
+
+def selected(snapshot: Snapshot) -> str:
+    """The revision that the Service selects, which tells where requests go when the status is lost; empty where it
+    selects every pod, or none.
+    """
+    said = snapshot.service.selector.get(REVISION, "") if snapshot.service is not None else ""
+    return said if any(pod.revision == said for pod in alive(snapshot)) else ""
 
 
 def workloads(snapshot: Snapshot) -> tuple[WorkloadView, ...]:
@@ -182,8 +193,11 @@ def _other(
             return Resize(
                 one, min(left, one.spec_replicas), "its GPUs are needed, and others have taken over its share"
             )
-        return Resize(one, wanted, "it takes requests")
-    if is_standby(release, one.revision, target, now) and not short:
+        going_back = traffic is not None and target == traffic.revision
+        return Resize(one, min(wanted, one.spec_replicas) if going_back else wanted, "it takes requests")
+    if not short and (
+        is_standby(release, one.revision, target, now) or _is_last_resort(snapshot, one, traffic, wanted)
+    ):
         return Resize(one, wanted, "it stays loaded to go back to")
     return Resize(one, None, "nothing is sent to its pods any more")
 
@@ -194,7 +208,19 @@ def is_standby(release: ReleaseStatus | None, revision: str, target: str, now: f
         return False
     if release.phase == "RolledBack" or release.strategy not in STEPWISE:
         return False
-    return release.stage != "Standby" or now < (parse_time(release.standby_until) or now)
+    if release.stage != "Standby":
+        return release.phase == "Watching"  # it may have ended before it was promoted, as by a pin
+    return now < (parse_time(release.standby_until) or now)
+
+
+def _is_last_resort(snapshot: Snapshot, one: WorkloadView, traffic: TrafficStatus, wanted: int) -> bool:
+    """Whether pods that are ready have to stay although their time is over: what has the traffic does not answer in
+    full at the moment, and they have served before it.
+    """
+    revision = find_revision(snapshot.revisions, one.revision)
+    if revision is None or not has_served(revision) or rejection.stands(revision):
+        return False
+    return ready(snapshot, traffic.revision) < wanted and ready(snapshot, one.revision) > 0
 
 
 def _is_short(snapshot: Snapshot, target: str) -> bool:

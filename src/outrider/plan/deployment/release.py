@@ -104,7 +104,8 @@ def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStat
     before, target = snapshot.deployment.status.release, effective.target
     if effective.hold is not None or effective.source not in (SPEC, ALIAS) or target is None:
         return before
-    serving, traffic = snapshot.deployment.status.effective_revision, snapshot.deployment.status.traffic
+    traffic = snapshot.deployment.status.traffic
+    serving = snapshot.deployment.status.effective_revision or fleet.selected(snapshot)
     if target.hash == serving or not serving:
         return before
     if traffic is not None and traffic.revision:
@@ -114,7 +115,8 @@ def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStat
     candidate = find_revision(snapshot.revisions, target.hash)
     if candidate is not None and candidate.status.verified_time is not None and not rejection.retried(candidate):
         return before  # back to what has proven itself
-    stable = _stable(snapshot, before, serving, target.hash)
+    took_over = traffic is not None and traffic.revision == serving
+    stable = _stable(snapshot, before, serving, target.hash, took_over=took_over)
     if stable is None:
         return None
     release = ReleaseStatus(
@@ -157,13 +159,16 @@ def _aborted(facts: Facts, wanted: ReleaseStatus) -> Release:
     return Release(told, taken_back, looks_again_in=_pause(facts))
 
 
-def _stable(snapshot: Snapshot, before: ReleaseStatus | None, serving: str, candidate: str) -> ModelRevision | None:
-    """What the candidate is compared with: what serves now if it ever served in full, else what that was compared with,
-    else the last that was good.
+def _stable(
+    snapshot: Snapshot, before: ReleaseStatus | None, serving: str, candidate: str, *, took_over: bool
+) -> ModelRevision | None:
+    """What the candidate is compared with: what serves now if it ever served in full (or `took_over` all traffic a
+    moment ago, after all its steps), else what that was compared with, else the last that was good.
     """
     for wanted in (serving, before.stable_revision if before is not None and before.revision == serving else ""):
         found = find_revision(snapshot.revisions, wanted)
-        if found is not None and wanted != candidate and has_served(found) and not rejection.stands(found):
+        proven = found is not None and (has_served(found) or (took_over and wanted == serving))
+        if found is not None and proven and wanted != candidate and not rejection.stands(found):
             return found
     return previous_stable(snapshot, candidate)
 
@@ -212,6 +217,7 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
         stable_ready=sum(1 for pod in pods if pod.ready and pod.revision == status.stable_revision),
         data_age=snapshot.watch.data_age if snapshot.watch is not None else None,
         baked=max(0.0, now - max(served, started)) if served is not None else 0.0,
+        loaded=max((now - pod.loaded_at for pod in rollout.updated if pod.loaded_at is not None), default=0.0),
         complete=rollout.complete,
         deadline_exceeded=rollout.deadline_exceeded,
     )

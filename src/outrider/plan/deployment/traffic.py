@@ -7,11 +7,13 @@ never comes to select a revision of which no pod is ready (argoproj/argo-rollout
 took all of a service down).
 """
 
+import msgspec
+
 from outrider.api.labels import REVISION
 from outrider.api.llmdeployment import ReleaseStatus, TrafficStatus
 from outrider.api.names import candidate_service_name
-from outrider.plan.deployment import fleet
-from outrider.plan.deployment.effective import current_revision
+from outrider.plan.deployment import fleet, rejection
+from outrider.plan.deployment.effective import current_revision, find_revision
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 
@@ -24,7 +26,8 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
         return None
     main = _main(snapshot, target)
     if main == target:
-        return TrafficStatus(target) if before is not None or _is_alone(snapshot, target) else None
+        known = before is not None or _is_alone(snapshot, target) or _has_taken_over(snapshot, target)
+        return _still_shared(snapshot, target, spec.desired_replicas) or (TrafficStatus(target) if known else None)
     if _is_rolled_in_place(snapshot, main, target):
         return None
     weight = _weight(snapshot, main, target, release, spec.desired_replicas)
@@ -36,12 +39,36 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
 def _main(snapshot: Snapshot, target: str) -> str:
     """The revision that requests go to until others take over."""
     before = snapshot.deployment.status.traffic
-    said = before.revision if before is not None else current_revision(snapshot)
+    said = before.revision if before is not None else fleet.selected(snapshot) or current_revision(snapshot)
     return said if any(pod.revision == said for pod in fleet.alive(snapshot)) else target
 
 
 def _is_alone(snapshot: Snapshot, revision: str) -> bool:
     return all(pod.revision == revision for pod in fleet.alive(snapshot))
+
+
+def _has_taken_over(snapshot: Snapshot, target: str) -> bool:
+    """Whether the target has all its replicas, beside Deployments of other revisions: after the strategy changed in the
+    middle of a release, or a status that was lost, nothing else says where requests go, and the others would stay.
+    """
+    spec, place = snapshot.parsed.spec, fleet.home(snapshot, target)
+    others = any(one.name != place and one.revision != target for one in fleet.workloads(snapshot))
+    return spec is not None and others and fleet.ready(snapshot, target) >= spec.desired_replicas > 0
+
+
+def _still_shared(snapshot: Snapshot, target: str, wanted: int) -> TrafficStatus | None:
+    """Going back in the middle of a release, to what lost a pod meanwhile: what the pods that are left cannot carry
+    stays with the candidate, unless it was taken back because it is bad.
+    """
+    before = snapshot.deployment.status.traffic
+    if before is None or before.revision != target or before.candidate in ("", target):
+        return None
+    able, candidate = fleet.ready(snapshot, target), find_revision(snapshot.revisions, before.candidate)
+    bad = candidate is None or rejection.stands(candidate)
+    if bad or able >= wanted or not fleet.ready(snapshot, before.candidate):
+        return None
+    weight = min(before.weight, 100 * (wanted - able) // wanted)
+    return msgspec.structs.replace(before, weight=weight) if weight else None
 
 
 def _is_rolled_in_place(snapshot: Snapshot, main: str, target: str) -> bool:

@@ -22,7 +22,7 @@ def unknown(state: State, situation: Situation, settings: Settings, now: Instant
     name = situation.candidate
     if state.ticks == 0 and not any(pod.ever_ready for pod in situation.pods):
         return Verdict("Watching", verdict.AWAITING_PODS, f"{name}: no pod is ready yet.")
-    if state.ticks == 0 and situation.baked <= settings.stale_after:
+    if state.ticks == 0 and max(situation.baked, situation.loaded) <= settings.stale_after:
         return Verdict("Watching", verdict.AWAITING_REQUESTS, f"{name}: its first answer is awaited.")
     if state.last_tick_at is None or situation.data_age is None:
         return Verdict("Hold", verdict.STALE_DATA, f"{name}: nothing is known of how it answers.")

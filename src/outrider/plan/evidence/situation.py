@@ -31,6 +31,8 @@ class Situation(msgspec.Struct, frozen=True):
     """Seconds since the candidate was last counted; None where it never was."""
     baked: float = 0.0
     """Seconds for which the candidate has served."""
+    loaded: float = 0.0
+    """Seconds since the first of its pods could answer: so long something could be known of it."""
     complete: bool = False
     """All pods that are to run the candidate now do, and are ready (of a canary: those of its step)."""
     deadline_exceeded: bool = False
