@@ -104,6 +104,33 @@ def test_a_version_that_crashes_is_taken_back() -> None:
     run_virtually(story)
 
 
+def test_a_version_whose_metrics_cannot_be_read_is_held_on_trial_until_they_can() -> None:
+    async def story() -> None:
+        async with OperatorWorld() as world:
+            world.shows_metrics = {"v1.0.0"}
+            await serving(world, rollback={"autoRollback": {"enabled": True, "window": "10s"}})
+            await world.version("v1.1.0")
+            await until(lambda: world.condition("ReleaseHealthy").reason == "StaleData")
+            assert "nobody serves metrics here" in world.condition("ReleaseHealthy").message
+            await world.clock.sleep(600)
+            assert one_serves(world, "v1.0.0")
+            assert world.revisions()["v1.1.0"].status.state != "Quarantined"
+            world.shows_metrics = {"v1.0.0", "v1.1.0"}
+            await world.until_ready("v1.1.0")
+
+    run_virtually(story)
+
+
+def test_where_no_version_shows_any_metrics_probes_decide() -> None:
+    async def story() -> None:
+        async with OperatorWorld() as world:
+            await serving(world, rollback={"autoRollback": {"enabled": True, "window": "10s"}})
+            await world.version("v1.1.0")
+            await world.until_ready("v1.1.0")
+
+    run_virtually(story)
+
+
 def test_a_fault_that_both_versions_share_is_nobodys_fault() -> None:
     async def story() -> None:
         async with OperatorWorld() as world:

@@ -43,6 +43,33 @@ def test_a_canary_goes_up_step_by_step_and_no_pod_is_started_twice() -> None:
     assert made.condition("Ready").status == "True"
 
 
+@pytest.mark.parametrize("strategy", ["Canary", "BlueGreen"])
+def test_a_step_does_not_end_while_the_candidates_metrics_cannot_be_read(strategy: str) -> None:
+    made = world(strategy)
+    made.counted = after([(pods((0, 5)), old((0, 5)))] * 6)
+    released(made)
+    made.unread = 40.0
+    go_on(made, 400)
+    at = release(made)
+    assert (at.step, at.verdict, at.reason) == (0, "Hold", "StaleData")
+    assert at.waits_for == "evidence that says something"
+    assert made.serving_versions() >= {"v1.0.0"}
+    made.unread = 0.0
+    go_on(made, 400)
+    assert release(made).stage == "Standby"
+
+
+def test_a_step_too_short_for_data_to_be_old_does_not_end_before_the_metrics_were_read() -> None:
+    made = world(canary={"steps": [{"weight": 10, "duration": "4s"}]})
+    made.unread = 10.0
+    released(made)
+    go_on(made, 5)
+    assert release(made).waits_for == "its metrics, of which none could be read since it began"
+    made.unread = 2.0
+    go_on(made, 5)
+    assert release(made).step == 1
+
+
 def test_a_step_has_its_traffic_only_once_its_replicas_are_ready() -> None:
     made = world()
     made.load_ticks = 30

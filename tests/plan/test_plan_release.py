@@ -269,6 +269,22 @@ def test_no_old_replica_goes_before_the_new_one_is_tried_however_late_the_pause_
     assert world.serving_versions() == {"v1.0.0", "v1.1.0"}
 
 
+def test_a_trial_is_not_over_while_the_metrics_cannot_be_read() -> None:
+    world = trying(window="90s")
+    world.counted = FINE
+    world.unread = 30.0
+    world.now += 90
+    world.settle()
+    assert (release_of(world).stage, release_of(world).verdict, release_of(world).reason) == (
+        "Trial",
+        "Hold",
+        "StaleData",
+    )
+    world.unread = 0.0
+    world.settle()
+    assert world.serving_versions() == {"v1.1.0"}
+
+
 def test_a_bad_version_on_trial_leaves_all_old_replicas_where_they_are() -> None:
     world = trying(window="90s")
     assert found(world, FAILING).phase == "RolledBack"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from plan_world import LLAMA
+from vllm_page import IDLE_PAGE
 
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
@@ -72,6 +73,8 @@ class OperatorWorld(World):
         )
         self.operator_api: CountingApi | None = None
         self._operator: asyncio.Task[None] | None = None
+        self.shows_metrics: set[str] = set()
+        """Versions whose servers show the counters of a server that nobody asks; the others show none."""
 
     async def __aexit__(self, *what: object) -> None:
         await self.stop_operator()
@@ -97,7 +100,11 @@ class OperatorWorld(World):
         error = self.kubelet.answers(target.key)
         return ProbeResult(ok=not error, at=self.clock.now(), latency_seconds=0.1, error=error)
 
-    async def _fetch(self, _target: ScrapeTarget) -> str:
+    async def _fetch(self, target: ScrapeTarget) -> str:
+        for pod in self.pods():
+            meta = pod["metadata"]
+            if meta["uid"] == target.key and meta["labels"].get(labels.MODEL_VERSION) in self.shows_metrics:
+                return IDLE_PAGE
         raise OSError("nobody serves metrics here")
 
     # What happens

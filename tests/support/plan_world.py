@@ -90,6 +90,8 @@ class PlanWorld:
         """What was counted of the release under way."""
         self.data_age = 0.0
         """Seconds since it was counted."""
+        self.unread = 0.0
+        """Seconds for which the candidate's metrics could not be read."""
         self.events: list[Emit] = []
         self.writes = 0
         self._numbers = 0
@@ -187,7 +189,7 @@ class PlanWorld:
             return Watch(revision=release.revision, state=self.counted, data_age=None)
         ticks = self.counted.ticks or 1  # what is counted may be nothing: it is news all the same
         state = msgspec.structs.replace(self.counted, ticks=ticks, last_tick_at=self.now - self.data_age)
-        return Watch(revision=release.revision, state=state, data_age=self.data_age)
+        return Watch(revision=release.revision, state=state, data_age=self.data_age, unread=self.unread)
 
     def _probes(self) -> dict[str, ProbeView]:
         found = {}

@@ -15,3 +15,5 @@ VLLM_PAGE = "".join(
     f"{line}\n" if line.startswith("#") else f"{line} {number}.0\n" for number, line in enumerate(_NAMES, start=1)
 )
 """The golden has names, types, labels and buckets but no values: each series gets the number of its line."""
+IDLE_PAGE = "".join(f"{line}\n" if line.startswith("#") else f"{line} 0.0\n" for line in _NAMES)
+"""The same of a server that nobody has asked anything."""

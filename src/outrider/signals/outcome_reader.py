@@ -225,6 +225,16 @@ class OutcomeReader:
         ages = [age for uid in pods for age in (self._reading_age(uid), self._probes.age(uid)) if age is not None]
         return min(ages, default=None)
 
+    def reading_age(self, pods: Collection[str]) -> float | None:
+        """Seconds since the counters of any of these pods were last read; None where that is not known."""
+        ages = [age for uid in pods if (age := self._reading_age(uid)) is not None]
+        return min(ages, default=None)
+
+    def why_unread(self, pods: Collection[str]) -> str:
+        """Why the last attempt to read one of these pods failed; empty where none did."""
+        results = (self._readings.latest(uid) for uid in sorted(pods))
+        return next((result.error for result in results if result is not None and result.error), "")
+
     def _fresh(self, uid: str) -> tuple[ServerSample, ...]:
         age = self._reading_age(uid)
         result = self._readings.latest(uid)

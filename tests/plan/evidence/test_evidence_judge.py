@@ -33,6 +33,17 @@ CASES = {
     "nothing was ever counted": (State(), situation(data_age=None), "Hold StaleData"),
     "the data is 40 s old": (_good(), situation(data_age=40.0), "Hold StaleData"),
     "data of unknown age, after errors": (_failing(5, 20), situation(data_age=None), "Hold StaleData"),
+    "all is well as far as probes tell, and the metrics cannot be read": (
+        _good(),
+        situation(unread=40.0, baked=700.0, complete=True),
+        "Hold StaleData",
+    ),
+    "the metrics could not be read for two ticks": (_good(20), situation(unread=10.0), "Watching AwaitingTime"),
+    "the metrics cannot be read, and every probe fails": (
+        _failing(15, 2),
+        situation(unread=40.0),
+        "RollBack AllRecentFailed",
+    ),
     "no traffic, and so no errors": (after([IDLE] * 50), situation(), "Watching AwaitingRequests"),
     "few requests so far": (after([FINE]), situation(), "Watching AwaitingRequests"),
     "few requests after the bake time": (
@@ -111,6 +122,14 @@ CASES = {
     ),
     "both reject the same": (
         after([(pods((5, 15), indicator="rejections"), old((16, 50), indicator="rejections"))] * 20),
+        situation(),
+        "Watching AwaitingRequests",
+    ),
+    "alone, and clients make more mistakes than before": (
+        after(
+            [(pods((0, 15), indicator="rejections"), old((0, 50), indicator="rejections"))] * 20
+            + [(pods((8, 15), indicator="rejections"), {})] * 60
+        ),
         situation(),
         "Watching AwaitingRequests",
     ),
@@ -270,6 +289,14 @@ MESSAGES = {
         _good(),
         situation(data_age=40.0),
         "v1.3.0: the newest data is 40 s old, and nobody can tell.",
+    ),
+    "metrics that cannot be read": (
+        _good(),
+        situation(unread=40.0, why_unread="no answer from http://10.0.0.7:8080/metrics within 3 s"),
+        (
+            "v1.3.0: its metrics could not be read for 40 s (no answer from http://10.0.0.7:8080/metrics within 3 s), "
+            "and nobody can tell how its users fare."
+        ),
     ),
     "it crashes": (
         _good(5),

@@ -38,6 +38,10 @@ class _Entry:
     edges: dict[evidence.Indicator, float]
     looked_at: Instant
     alone_since: Instant | None = None
+    readable: bool = False
+    """Some server of this release has shown its counters."""
+    read_at: Instant | None = None
+    """When those of the candidate were last read, or its first pod became ready; None while none is ready."""
 
 
 class Watcher:
@@ -58,6 +62,7 @@ class Watcher:
         spec = parse_deployment(deployment).spec
         settings = evidence.settings_of(spec.rollback.auto_rollback) if spec is not None else evidence.Settings()
         candidate, stable = _of(pods, release.revision), _compared(deployment, pods)
+        ready = [pod.metadata.uid for pod in pods if pod.ready and pod.metadata.uid in candidate]
         entry, now = self._entry(key, release, stable, settings), self._clock.now()
         acts = spec is not None and spec.rollback.auto_rollback.enabled
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
@@ -69,6 +74,8 @@ class Watcher:
             revision=release.revision,
             state=entry.state,
             data_age=entry.reader.age(candidate),
+            unread=self._unread(entry, ready, stable, now),
+            why_unread=entry.reader.why_unread(ready),
             edges=entry.edges,
         )
 
@@ -96,6 +103,21 @@ class Watcher:
             entry.edges = _edges_of(reader.edges)
             entry.state = evidence.begun({name: _converted(counts) for name, counts in past.items()})
         return entry
+
+    def _unread(self, entry: _Entry, ready: Sequence[str], stable: Sequence[str], now: Instant) -> float:
+        """For how long the candidate's ready pods have not been read. Where no server of either version shows any
+        counters, there are none to wait for.
+        """
+        if not ready:
+            entry.read_at = None
+            return 0.0
+        age = entry.reader.reading_age(ready)
+        entry.readable = entry.readable or age is not None or entry.reader.reading_age(stable) is not None
+        if age is not None:
+            entry.read_at = now - age
+        elif entry.read_at is None:
+            entry.read_at = now
+        return now - entry.read_at if entry.readable else 0.0
 
     def _is_pressing(self, entry: _Entry, candidate: Sequence[str], stable: Sequence[str], now: Instant) -> bool:
         """Whether every second counts: both versions answer side by side, or the new one has been alone for minutes."""

@@ -200,7 +200,7 @@ def _pause(facts: Facts) -> float:
 
 
 def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
-    snapshot, rollout, now = facts.snapshot, facts.rollout, facts.now
+    snapshot, rollout, now, watch = facts.snapshot, facts.rollout, facts.now, facts.snapshot.watch
     candidate = find_revision(snapshot.revisions, status.revision)
     served = parse_time(candidate.status.first_served_time) if candidate is not None else None
     started = parse_time(status.started_time) or now
@@ -215,7 +215,9 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
         stable=status.stable_version,
         pods=tuple(_pod_facts(pod, faults) for pod in rollout.updated),
         stable_ready=sum(1 for pod in pods if pod.ready and pod.revision == status.stable_revision),
-        data_age=snapshot.watch.data_age if snapshot.watch is not None else None,
+        data_age=watch.data_age if watch is not None else None,
+        unread=watch.unread if watch is not None else 0.0,
+        why_unread=watch.why_unread if watch is not None else "",
         baked=max(0.0, now - max(served, started)) if served is not None else 0.0,
         loaded=max((now - pod.loaded_at for pod in rollout.updated if pod.loaded_at is not None), default=0.0),
         complete=rollout.complete,

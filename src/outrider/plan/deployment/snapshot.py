@@ -96,6 +96,9 @@ class Watch(msgspec.Struct, frozen=True):
     state: State
     data_age: float | None
     """Seconds since the candidate was last counted; None where it never was."""
+    unread: float = 0.0
+    """Seconds since the counters of the candidate's ready pods could last be read: see `Situation`."""
+    why_unread: str = ""
     edges: dict[Indicator, float] = {}
     """Seconds above which an answer counts as slow, by indicator."""
 

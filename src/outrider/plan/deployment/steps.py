@@ -9,7 +9,7 @@ import msgspec
 
 from outrider.api import labels
 from outrider.api.llmdeployment import ReleaseStatus
-from outrider.api.meta import format_time, parse_time
+from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.spec_operations import STEPWISE
 from outrider.plan.deployment import fleet
@@ -22,6 +22,8 @@ from outrider.plan.evidence.settings import MARGINS
 
 RESUME = "outrider rollout resume"
 PROMOTE = "outrider rollout promote"
+_GRAIN = 1.0
+"""Seconds: a status has times without fractions."""
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -95,12 +97,22 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
     since, last = parse_time(release.step_since), release.steps[release.step].seconds
     if since is None or facts.now - since < last:
         return "its time"
+    if nothing_read(facts, since):
+        return "its metrics, of which none could be read since it began"
     few = next((one.candidate_total for one in release.indicators if one.name == "errors"), 0.0)
     if few < spec.rollback.auto_rollback.min_requests:
         return f"{spec.rollback.auto_rollback.min_requests} answers (spec.rollback.autoRollback.minRequests)"
     if release.stage == "Preview" and not spec.deployment.blue_green.auto_promotion:
         return f"a person: {PROMOTE} {name}"
     return ""
+
+
+def nothing_read(facts: Facts, since: Instant) -> bool:
+    """Whether the candidate's counters were never read since then, where its servers show any: a step that is shorter
+    than what makes data old would else end on probes alone.
+    """
+    watch = facts.snapshot.watch
+    return watch is not None and watch.unread > facts.now - since - _GRAIN
 
 
 def _looks_worse(release: ReleaseStatus) -> bool:

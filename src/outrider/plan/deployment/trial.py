@@ -74,7 +74,7 @@ def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
         serves = any(pod.ready for pod in _of(snapshot, release.revision))
         return msgspec.structs.replace(release, trial_since=format_time(now)) if serves else release
     over = spec is not None and now - since >= spec.rollback.auto_rollback.window.seconds
-    if over and release.verdict in ("Watching", "Good"):
+    if over and release.verdict in ("Watching", "Good") and not steps.nothing_read(facts, since):
         return msgspec.structs.replace(release, stage="Rollout")
     return release
 

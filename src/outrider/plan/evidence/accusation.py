@@ -49,10 +49,13 @@ def accused(state: State, situation: Situation, settings: Settings) -> Verdict |
 
 def _accounts(state: State, settings: Settings) -> list[tuple[Indicator, bool, float, Account]]:
     """The indicator, whether it is the comparison, the logarithm of what was staked, and the account."""
-    found = []
+    found: list[tuple[Indicator, bool, float, Account]] = []
     for indicator, evidence in state.evidence.items():
         weight = settings.weights.get(indicator, 0.0)
         if weight <= 0:
+            continue
+        if indicator == "rejections":  # they have no limit
+            found.append((indicator, True, math.log(weight), evidence.worse))
             continue
         found.append((indicator, True, math.log(weight * BESIDE), evidence.worse))
         found.append((indicator, False, math.log(weight * (1 - BESIDE)), evidence.above))

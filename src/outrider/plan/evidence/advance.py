@@ -59,8 +59,11 @@ def advance(state: State, tick: Tick, settings: Settings) -> State:
 
 def limit_of(evidence: Evidence, indicator: Indicator, settings: Settings) -> float | None:
     """The share that a candidate without company must not exceed: what people wrote, or what the stable one may have
-    had, whichever is higher. None where there is neither.
+    had, whichever is higher. None where there is neither, and for rejections: how many mistakes clients make now is
+    only seen where another version answers them at the same time.
     """
+    if indicator == "rejections":
+        return None
     written = settings.limits.get(indicator)
     if evidence.stable.total.total <= 0:
         return written

@@ -34,6 +34,18 @@ def unknown(state: State, situation: Situation, settings: Settings, now: Instant
     return None
 
 
+def unread(situation: Situation, settings: Settings) -> Verdict | None:
+    """Where short probes are all that is known. Bad ones accuse a version; good ones do not say how its users fare."""
+    if situation.unread <= settings.stale_after:
+        return None
+    why = f" ({situation.why_unread})" if situation.why_unread else ""
+    message = (
+        f"{situation.candidate}: its metrics could not be read for {wording.seconds(situation.unread)}{why}, "
+        "and nobody can tell how its users fare."
+    )
+    return Verdict("Hold", verdict.STALE_DATA, message)
+
+
 def cleared(state: State, situation: Situation, settings: Settings) -> Verdict:
     """Good, or what it still takes."""
     name, seen = situation.candidate, state.of("errors").candidate.total.total

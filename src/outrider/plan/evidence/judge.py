@@ -7,7 +7,7 @@ import msgspec
 from outrider.api.meta import Instant
 from outrider.plan.evidence import guards
 from outrider.plan.evidence.accusation import accused, log_wealth
-from outrider.plan.evidence.clearance import cleared, unknown
+from outrider.plan.evidence.clearance import cleared, unknown, unread
 from outrider.plan.evidence.settings import Settings
 from outrider.plan.evidence.situation import Situation
 from outrider.plan.evidence.state import State
@@ -25,6 +25,7 @@ def judge(state: State, situation: Situation, settings: Settings, now: Instant) 
         or guards.progress_deadline(situation)
         or unknown(state, situation, settings, now)
         or accused(state, situation, settings)
+        or unread(situation, settings)
         or cleared(state, situation, settings)
     )
     return msgspec.structs.replace(found, evidence=numbers(state, settings))

@@ -29,6 +29,12 @@ class Situation(msgspec.Struct, frozen=True):
     """Pods of the stable version that take requests now; None where that is not known."""
     data_age: float | None = None
     """Seconds since the candidate was last counted; None where it never was."""
+    unread: float = 0.0
+    """Seconds since the counters of the candidate's ready pods could last be read; 0 where none is ready, and where no
+    server of this service ever showed any.
+    """
+    why_unread: str = ""
+    """What came instead at the last attempt, in a sentence without its full stop; empty where that is not known."""
     baked: float = 0.0
     """Seconds for which the candidate has served."""
     loaded: float = 0.0
