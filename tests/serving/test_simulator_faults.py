@@ -190,6 +190,14 @@ def test_failing_health_is_a_503_and_answers_go_on(start_server: Callable[..., A
     assert server.get("/health") == (200, "")
 
 
+def test_failing_metrics_are_a_503_and_answers_go_on(start_server: Callable[..., Any]) -> None:
+    server = start_server(settings={"metrics-failure": True})
+    assert server.get("/metrics")[0] == 503
+    assert server.post(COMPLETIONS, BODY)[0] == 200
+    configure(server, metrics_failure=False)
+    assert server.get("/metrics")[0] == 200
+
+
 def test_a_crash_after_requests_counts_from_when_it_was_asked_for(start_server: Callable[..., Any]) -> None:
     server = start_server()
     server.post(COMPLETIONS, BODY)

@@ -21,7 +21,7 @@ CONTRACT = {
     "error-rate", "error-code", "error-above-prompt-tokens", "extra-latency-ms", "slow-token-factor", "hang-rate",
     "wedge", "truncate-rate", "wrong-answer-rate", "foreign-language-rate", "crash-after-seconds",
     "crash-after-requests", "crash-on-start",
-    "memory-growth-mb-per-minute", "health-failure", "seed",
+    "memory-growth-mb-per-minute", "health-failure", "metrics-failure", "seed",
 }  # fmt: skip
 """The keys of docs/design/0001-contracts.md."""
 

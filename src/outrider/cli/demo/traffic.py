@@ -3,12 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 
-_PROMPTS = (
+from outrider.api.labels import REVISION_HEADER
+
+PROMPTS = (
     "Summarise the incident in two sentences.",
     "What is the capital of France?",
     "Write a haiku about disks.",
@@ -27,6 +29,8 @@ class Answer:
     streamed: bool
     failure: str = ""
     """Empty for a good answer; else what went wrong."""
+    revision: str = ""
+    """The revision that answered, as the gateway says; empty where it does not."""
 
 
 @dataclass
@@ -81,7 +85,9 @@ class Traffic:
         max_tokens: int = 16,
         timeout: float = 60.0,
         headers: Mapping[str, str] | None = None,
+        prompts: Sequence[str] = PROMPTS,
     ) -> None:
+        self._prompts = tuple(prompts)
         self._url = url.rstrip("/")
         self._model = model
         self._interval = 1.0 / per_second
@@ -125,12 +131,13 @@ class Traffic:
         body = {
             "model": self._model,
             "max_tokens": self._max_tokens,
-            "messages": [{"role": "user", "content": _PROMPTS[number % len(_PROMPTS)]}],
+            "messages": [{"role": "user", "content": self._prompts[number % len(self._prompts)]}],
             "stream": streamed,
         }
-        failure = ""
+        failure = revision = ""
         try:
             async with session.post(f"{self._url}/v1/chat/completions", json=body, headers=self._headers) as response:
+                revision = response.headers.get(REVISION_HEADER, "")
                 if response.status != 200:
                     failure = f"HTTP {response.status}"
                 elif streamed:
@@ -139,7 +146,7 @@ class Traffic:
                     failure = _check_completion(await response.json())
         except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
             failure = type(error).__name__
-        self.tally.answers.append(Answer(started, self.now - started, streamed, failure))
+        self.tally.answers.append(Answer(started, self.now - started, streamed, failure, revision))
 
 
 def _check_completion(answer: object) -> str:

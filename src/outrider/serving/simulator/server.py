@@ -194,6 +194,8 @@ class Handlers:
         return _json({"version": f"{SIMULATED_VERSION}+outrider.simulator"})
 
     async def metrics(self, _request: web.Request) -> web.Response:
+        if self._service.settings.metrics_failure:
+            raise ApiError(503, "The metrics cannot be had (injected by metrics-failure)")
         text = generate_latest(self._service.registry)
         return web.Response(body=text, headers={"Content-Type": METRICS_CONTENT_TYPE})
 

@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
     """Really allocated and touched; given back when set to 0."""
     health_failure: bool = False
     """`/health` says 503, as vLLM does when its engine is dead."""
+    metrics_failure: bool = False
+    """`/metrics` says 503 while requests are answered as ever: nobody can tell how users fare."""
     seed: int = 0
     """Of everything random here; 0: the seed given by `--seed`."""
 
