@@ -1,0 +1,162 @@
+"""What simulation found of releases by steps, each as the shortest scenario that showed it."""
+
+from typing import Any
+
+import pytest
+
+from outrider.sim.crashes import NAME
+from outrider.sim.incidents import (
+    Apply,
+    BadVersion,
+    Crash,
+    DeletePod,
+    Edit,
+    NodeLost,
+    Pin,
+    Remove,
+    Scenario,
+    SlowLoads,
+    Stop,
+    Unpin,
+    WatchTrouble,
+)
+from outrider.sim.run import run
+
+NOT_WATCHED = {"minRequests": 0}
+TWO_GPUS = {"requests": {"nvidia.com/gpu": "2"}}
+WATCHED = {"enabled": True, "window": "15s", "triggers": [{"errorRate": ">1%"}]}
+
+
+def spec(version: str, replicas: int, standby: str, rollback: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": version},
+        "replicas": replicas,
+        "resources": {"requests": {"nvidia.com/gpu": "1"}},
+        "rollback": {"standby": standby, "autoRollback": rollback},
+        **more,
+    }
+
+
+def canary(*steps: tuple[int, str]) -> dict[str, Any]:
+    return {"rolloutStrategy": "Canary", "canary": {"steps": [{"weight": w, "duration": d} for w, d in steps]}}
+
+
+def blue_green(preview: str) -> dict[str, Any]:
+    return {"rolloutStrategy": "BlueGreen", "blueGreen": {"previewDuration": preview}}
+
+
+def version(at: float, name: str) -> Edit:
+    return Edit(at=at, deployment=NAME, spec={"model": {"version": name}})
+
+
+FOUND: dict[str, Scenario] = {
+    "going back to what had lost a pod meanwhile ended the pods that made up for it": Scenario(
+        seed=861,
+        nodes=3,
+        load_seconds=20.0,
+        incidents=(
+            Apply(at=17.4, deployment=NAME, spec=spec("v1.1.0", 3, "0s", WATCHED, deployment=canary((10, "20s")))),
+            NodeLost(at=175.3, seconds=190.4, node=1),
+            Pin(at=220.7, deployment=NAME, version="v1.0.0"),
+            Unpin(at=369.9, deployment=NAME),
+        ),
+    ),
+    "a rolling update in the middle of a blue-green release never ended the pods of the third version": Scenario(
+        seed=869,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            WatchTrouble(at=1.3, seconds=33.9, how="lagging", plural="deployments"),
+            Apply(at=3.2, deployment=NAME, spec=spec("v1.1.0", 1, "15s", NOT_WATCHED, deployment=blue_green("5s"))),
+            Remove(at=5.7, deployment=NAME),
+            Apply(at=32.3, deployment=NAME, spec=spec("v1.1.0", 1, "15s", NOT_WATCHED, deployment=blue_green("5s"))),
+            version(42.5, "v1.0.0"),
+            version(58.8, "v1.1.0"),
+            Apply(
+                at=65.7,
+                deployment=NAME,
+                spec=spec("v1.1.0", 1, "0s", WATCHED, resources=TWO_GPUS),
+            ),
+        ),
+    ),
+    "each step of a release is news, and was not counted as such": Scenario(
+        seed=960,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(
+                at=21.1,
+                deployment=NAME,
+                spec=spec("v1.0.0", 1, "60s", NOT_WATCHED, deployment=canary((25, "20s"), (50, "5s"))),
+            ),
+            version(56.5, "v1.1.0"),
+            Pin(at=127.1, deployment=NAME, version="v1.0.0"),
+            Unpin(at=330.4, deployment=NAME),
+        ),
+    ),
+    "the standby ended while what had taken its traffic crashed": Scenario(
+        seed=1407,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=27.2, deployment=NAME, spec=spec("v1.1.0", 1, "15s", WATCHED)),
+            version(59.4, "v1.0.0"),
+            Edit(at=66.5, deployment=NAME, spec={"deployment": blue_green("30s")}),
+            SlowLoads(at=80, seconds=91.8, load_seconds=34.2),
+            version(85.8, "v1.1.0"),
+            DeletePod(at=139.2, deployment=NAME, place=3),
+            BadVersion(at=201.7, seconds=28, version="v1.1.0", how="crashes"),
+            Stop(at=201.7, seconds=20),
+        ),
+    ),
+    "the standby ended while what had taken its traffic had lost a node": Scenario(
+        seed=1683,
+        nodes=3,
+        load_seconds=20.0,
+        incidents=(
+            Apply(
+                at=11.3,
+                deployment=NAME,
+                spec=spec("v1.0.0", 3, "60s", NOT_WATCHED, deployment=blue_green("5s"), resources=TWO_GPUS),
+            ),
+            Apply(at=13.2, deployment="mistral", spec=spec("v1.0.0", 1, "60s", WATCHED)),
+            Edit(at=61.6, deployment=NAME, spec={"monitoring": {"labels": {"team": "a"}}}),
+            Edit(at=101, deployment=NAME, spec={"serving": {"maxConcurrency": 64}}),
+            NodeLost(at=171.3, seconds=1, node=1),
+        ),
+    ),
+    "a pin to the version that was being released kept the old one loaded for ever": Scenario(
+        seed=1530,
+        nodes=1,
+        load_seconds=20.0,
+        incidents=(
+            Apply(
+                at=14.1,
+                deployment=NAME,
+                spec=spec("v1.1.0", 1, "15s", NOT_WATCHED, deployment=canary((25, "20s"), (34, "20s"))),
+            ),
+            version(112.7, "v1.0.0"),
+            Pin(at=181.8, deployment=NAME, version="v1.0.0"),
+        ),
+    ),
+    "a version that came right after a promotion was released beside two others": Scenario(
+        seed=1605,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(
+                at=14.4,
+                deployment=NAME,
+                spec=spec("v1.1.0", 3, "0s", NOT_WATCHED, deployment=canary((50, "20s"), (75, "20s"))),
+            ),
+            Edit(at=144.7, deployment=NAME, spec={"serving": {"batchSize": 32, "maxSequenceLength": 4096}}),
+            Crash(at=189, calls=5, down_seconds=8),
+            version(219.2, "v2.0.0"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_was_found_is_mended(what: str) -> None:
+    assert run(FOUND[what]).violation is None
