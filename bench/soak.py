@@ -17,9 +17,7 @@ import contextlib
 import copy
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -38,6 +36,7 @@ from outrider.local.folder import WorldFolder, WorldInfo
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "parts"))
+from bench_world import running_world  # noqa: E402
 from open_loop import Connection, wait_until  # noqa: E402
 from world_watch import Sample, look, processes_of, slope  # noqa: E402
 
@@ -256,12 +255,6 @@ async def against(home: Path, options: argparse.Namespace) -> dict[str, object]:
     return report(soak, options)
 
 
-def outrider(home: Path, *arguments: str) -> None:
-    environment = {**os.environ, "OUTRIDER_HOME": str(home), "HOME": str(home)}
-    environment.pop("KUBECONFIG", None)
-    subprocess.run([sys.executable, "-m", "outrider", *arguments], env=environment, check=True, capture_output=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000, help="in all")
@@ -272,14 +265,9 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=5.0, help="seconds before the last look")
     parser.add_argument("--samples", action="store_true", help="put every look into the JSON")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        outrider(home, "up", "--detach", "--gateway-port", "0", "--api-port", "0")
-        try:
-            results = asyncio.run(against(home, options))
-        finally:
-            outrider(home, "down")
-        results["processes_after_down"] = len(processes_of(home, besides=(os.getpid(),)))
+    with running_world() as home:
+        results = asyncio.run(against(home, options))
+    results["processes_after_down"] = len(processes_of(home, besides=(os.getpid(),)))
     print(json.dumps(results))
 
 

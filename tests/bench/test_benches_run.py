@@ -80,6 +80,15 @@ def test_the_soak_bench_loses_no_request_and_leaves_no_process() -> None:
         assert what in found
 
 
+def test_the_rollback_bench_loses_no_request_and_tells_how_soon_a_service_is_back() -> None:
+    table, found = run("rollback", "--warm", "1", "--cold", "1", "--by-evidence", "0")
+    assert "seconds until restored" in table
+    assert found["requests"] > 0
+    for kind in ("warm", "cold"):
+        assert found[f"{kind}_rollbacks"] == 1
+        assert found[f"{kind}_p50_seconds"] == found[f"{kind}_longest_seconds"]
+
+
 def test_the_sim_bench_measures_virtual_time_and_edits() -> None:
     table, found = run("sim", "--seeds", "2", "--edits", "2")
     assert "virtual seconds a second" in table
