@@ -32,6 +32,7 @@ from outrider.kube.objects import (
     LEASE,
     NODE,
     POD,
+    POD_DISRUPTION_BUDGET,
     ROLE_BINDING,
     SECRET,
     SERVICE,
@@ -155,8 +156,27 @@ async def _release_and_roll_back(world: KubeletWorld) -> None:
     await _serves(world, "llama", "v1.0.0")
     await outrider(world.plane, "unpin", "llama", *where)
     await _serves(world, "llama", "v1.1.0")
+    await outrider(world.plane, "rollback", "llama", *where, "--drill")
+    await _release_by_steps(world)
     await world.admin.delete(LLM_DEPLOYMENT, "llama", world.namespace)
     await _gone(world, "llama")
+
+
+async def _release_by_steps(world: KubeletWorld) -> None:
+    """A canary, after which neither the Deployment before it nor the candidate's Service is there any more."""
+    canary = {"rolloutStrategy": "Canary", "canary": {"steps": [{"weight": 50, "duration": "1s"}]}}
+    released = {"model": {"version": "v1.2.0"}, "deployment": canary, "rollback": {"standby": "0s"}}
+    counted = {"rollback": {"autoRollback": {"minRequests": 0}}}
+    for spec in (counted, released):
+        await world.admin.patch(LLM_DEPLOYMENT.into(dict), "llama", {"spec": spec}, world.namespace)
+    await _serves(world, "llama", "v1.2.0")
+
+    async def cleared() -> bool:
+        selector = f"{GROUP}/deployment=llama"
+        listed = [await world.admin.list(kind, world.namespace, labels=selector) for kind in (DEPLOYMENT, SERVICE)]
+        return [len(one.items) for one in listed] == [1, 1]
+
+    await until(cleared, "what the release took is gone")
 
 
 async def _many_revisions(world: KubeletWorld) -> None:
@@ -292,7 +312,7 @@ async def _refused(account: Account, namespace: str) -> None:
             "change a pod": lambda: api.patch(POD, "x", nothing, namespace),
             "end a pod": lambda: api.delete(POD, "x", namespace),
             "evict a pod": lambda: api.evict("x", namespace),
-            "delete a Deployment": lambda: api.delete(DEPLOYMENT, "many", namespace),
+            "delete a PodDisruptionBudget": lambda: api.delete(POD_DISRUPTION_BUDGET, "many", namespace),
             "change a node": lambda: api.patch(NODE, namespace, nothing),
             "take somebody else's lease": lambda: api.get(LEASE, "other", DEFAULT_NAMESPACE),
         }

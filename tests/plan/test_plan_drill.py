@@ -19,6 +19,7 @@ from drill_world import (
 )
 
 from outrider.api import labels
+from outrider.plan.actions import Scale
 from outrider.plan.deployment.drill import REQUEST_LASTS
 from outrider.plan.deployment.snapshot import PlanConfig
 
@@ -216,13 +217,18 @@ def test_a_drill_gives_way_at_once(event: Callable[[DrillWorld], None], reason: 
     turns(made, 5, rounds=5)
     assert drill(made).reason == "Loading"
     assert remains(made)
+    hash_ = revision(made)
     event(made)
     plan = made.reconcile()
     assert (drill(made).outcome, drill(made).reason) == ("Interrupted", reason)
     assert message in drill(made).message
-    assert plan.actions[0].__class__.__name__ == "Delete", "its GPUs are given up before anything else is done"
+    first = plan.actions[0]
+    assert isinstance(first, Scale), "its GPUs are given up before anything else is done"
+    assert (first.name, first.replicas) == (f"llama-{hash_}-drill", 0)
     assert told(made) == ["DrillStarted", "DrillInterrupted"]
     made.tick()
+    assert not drill_pods(made) or all(pod["metadata"].get("deletionTimestamp") for pod in drill_pods(made))
+    turns(made, 5)
     assert not remains(made)
 
 

@@ -14,7 +14,7 @@ from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import Exit
 from outrider.cli.objects import one_object
 from outrider.cli.output import human_age, print_table, print_yaml, without_managed_fields
-from outrider.cli.release_words import readiness_text
+from outrider.cli.release_words import drill_text, readiness_text
 from outrider.cli.tables import columns_of, dig, event_time, rows
 from outrider.kube.api import Kind, NotFound, Object
 from outrider.kube.objects import EVENT, POD, SECRET
@@ -103,8 +103,12 @@ async def _describe_llm_deployment(connection: Connection, item: Object) -> None
 def rollback_text(found: Any) -> str:
     """Where a rollback would go, and how soon it would be there: `to v1.0.0: Warm, about 5 s`."""
     rollback = msgspec.convert(found or {}, RollbackStatus)
-    ready = readiness_text(rollback)
-    return f"to {rollback.target}: {ready}" if ready else rollback.message
+    ready, last = readiness_text(rollback), rollback.last_drill
+    text = f"to {rollback.target}: {ready}" if ready else rollback.message
+    if last is None:
+        return text
+    of = "" if last.revision == rollback.target_revision else f" ({last.version})"
+    return f"{text}; {drill_text(last, time.time())}{of}"
 
 
 async def _print_pin(connection: Connection, item: Object) -> None:

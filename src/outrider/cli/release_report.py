@@ -95,6 +95,14 @@ def print_release(seen: Seen) -> None:
         print(f"\n{words.chance_text(release)}")
 
 
+def print_drill(seen: Seen) -> None:
+    """The last drill of going back, where there was one."""
+    last = seen.item.status.rollback.last_drill
+    if last is not None:
+        of = "" if last.outcome == "Running" else f" ({last.version})"
+        print(f"\nGoing back: {words.drill_text(last, seen.now)}{of}")
+
+
 def _print_facts(seen: Seen) -> None:
     facts = facts_of(seen)
     if not facts:

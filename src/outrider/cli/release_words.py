@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from outrider.api.labels import GPU_RESOURCE, HTTP_PORT
-from outrider.api.llmdeployment import LLMDeployment, ReleaseStatus, RollbackStatus, StepStatus
+from outrider.api.llmdeployment import DrillStatus, LLMDeployment, ReleaseStatus, RollbackStatus, StepStatus
 from outrider.api.meta import Instant, parse_time
 from outrider.cli.output import human_age
 from outrider.cli.tables import dig
@@ -170,6 +170,22 @@ def readiness_text(rollback: RollbackStatus) -> str:
     if not rollback.readiness:
         return ""
     return f"{rollback.readiness}, {about(rollback.estimated_seconds)}"
+
+
+def drill_text(drill: DrillStatus | None, now: Instant) -> str:
+    """The last drill and its age: `drilled 3h ago: back in 42 s`; empty where there was none."""
+    if drill is None:
+        return ""
+    if drill.outcome == "Running":
+        return f"a drill of {drill.version} is under way: {drill.message}"
+    ended = parse_time(drill.ended_at)
+    age = "" if ended is None else f" {human_age(now - ended)} ago"
+    if drill.outcome != "Passed":
+        how = {"Failed": "failed", "NotPossible": "was not possible"}.get(drill.outcome, "was interrupted")
+        return f"a drill{age} {how}: {drill.message}"
+    if drill.seconds is None or drill.reason == "Loaded":
+        return f"drilled{age}: its loaded pods answered"
+    return f"drilled{age}: back in {drill.seconds:.0f} s"
 
 
 def about(seconds: float | None) -> str:

@@ -3,18 +3,21 @@
 import asyncio
 import getpass
 import os
+import time
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from outrider.api.labels import API_VERSION, CLI_FIELD_OWNER
 from outrider.api.llmdeployment import NONE, LLMDeployment
 from outrider.api.modelrevision import ModelRevision
+from outrider.cli import drill as drills
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import TableOrData, print_structured
-from outrider.cli.release_words import readiness_text
+from outrider.cli.release_words import drill_text, readiness_text
 from outrider.cli.rollout import revisions_of
 from outrider.cli.waiting import seconds, wait_until_ready
 from outrider.kube.api import NotFound
@@ -28,7 +31,9 @@ def rollback(
     to: str | None = None,
     reason: str = "",
     wait: bool = True,
-    timeout: str = "300s",
+    timeout: str | None = None,
+    drill: Annotated[bool, Parameter(negative="")] = False,
+    cancel: Annotated[bool, Parameter(negative="")] = False,
     dry_run: bool = False,
     output: Annotated[TableOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
@@ -36,6 +41,9 @@ def rollback(
     """Go back to a version that worked, now, and stay there whatever Git applies until `outrider unpin`.
 
     The whole revision comes back: model, engine image, arguments and quantization.
+
+    With --drill nothing goes back: one pod of the version is started beside the service, out of all traffic, and has to
+    answer a real completion; then it goes again. It proves that the version would come back, and how soon.
 
     Parameters
     ----------
@@ -46,16 +54,42 @@ def rollback(
     reason
         Why, for those who read the history.
     wait
-        Wait until the version serves again.
+        Wait until the version serves again; with --drill, until the drill has ended.
     timeout
-        How long to wait at most.
+        How long to wait at most. Default: 300s; with --drill 600s.
+    drill
+        Only prove that the version would come back.
+    cancel
+        With --drill: end the one that is under way.
     dry_run
         Say where it would go, and change nothing.
     output
         table, json or yaml.
     """
-    seconds(timeout, "--timeout")
-    return asyncio.run(_rollback(service_name(name), to, reason, wait, timeout, dry_run, output, cluster))
+    until = timeout if timeout is not None else ("600s" if drill else "300s")
+    seconds(until, "--timeout")
+    _refuse_contradictions(drill=drill, cancel=cancel, to=to, reason=reason)
+    if not drill:
+        return asyncio.run(_rollback(service_name(name), to, reason, wait, until, dry_run, output, cluster))
+    order = drills.Order(service_name(name), wait, until, dry_run, output)
+    return asyncio.run(drills.cancel(order, cluster) if cancel else _drill(order, to, cluster))
+
+
+def _refuse_contradictions(*, drill: bool, cancel: bool, to: str | None, reason: str) -> None:
+    """Raises CliError for options that mean nothing together."""
+    if cancel and not drill:
+        raise CliError("--cancel ends a drill: give --drill, too", exit_code=Exit.USAGE)
+    if cancel and to is not None:
+        raise CliError("--cancel ends the drill that is under way: leave out --to", exit_code=Exit.USAGE)
+    if drill and reason:
+        raise CliError("--reason is for those who read the history, and a drill is not in it", exit_code=Exit.USAGE)
+
+
+async def _drill(order: drills.Order, to: str | None, cluster: Cluster | None) -> int:
+    async with connect(cluster) as connection:
+        item = await connection.find(LLM_DEPLOYMENT, order.name)
+        revisions = await revisions_of(connection.api, order.name, connection.namespace)
+        return await drills.begin(order, choose_target(item, revisions, to), item, connection.api)
 
 
 async def _rollback(
@@ -88,14 +122,17 @@ async def _rollback(
                 also=lambda now: now.status.pinned and now.status.effective_revision == target.spec.hash,
                 quiet=structured,
             )
+    rollback, hash_ = item.status.rollback, target.spec.hash
+    known, drilled = rollback.target_revision == hash_, rollback.last_drill
     result = {
         "name": name,
         "from": before,
         "to": target.spec.version,
         "revision": target.spec.sequence,
-        "hash": target.spec.hash,
-        "readiness": item.status.rollback.readiness if _readiness(item, target) else None,
-        "estimatedSeconds": item.status.rollback.estimated_seconds if _readiness(item, target) else None,
+        "hash": hash_,
+        "readiness": rollback.readiness if known else None,
+        "estimatedSeconds": rollback.estimated_seconds if known else None,
+        "lastDrill": msgspec.to_builtins(drilled) if drilled is not None and drilled.revision == hash_ else None,
         "dryRun": dry_run,
         "seconds": None if elapsed is None else round(elapsed, 3),
     }
@@ -113,7 +150,9 @@ def _readiness(item: LLMDeployment, target: ModelRevision) -> list[str]:
     """How soon the target would be back, where the status tells it of this very revision."""
     rollback = item.status.rollback
     told = readiness_text(rollback) if rollback.target_revision == target.spec.hash else ""
-    return [told] if told else []
+    last = rollback.last_drill
+    drilled = drill_text(last, time.time()) if last is not None and last.revision == target.spec.hash else ""
+    return [one for one in (told, drilled) if one]
 
 
 def choose_target(item: LLMDeployment, revisions: list[ModelRevision], to: str | None) -> ModelRevision:

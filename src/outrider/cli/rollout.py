@@ -16,7 +16,7 @@ from outrider.cli.connection import Cluster, connect
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import TableOrData, WideOrData, human_age, print_structured, print_table
-from outrider.cli.release_report import for_programs, look, print_release
+from outrider.cli.release_report import for_programs, look, print_drill, print_release
 from outrider.cli.waiting import is_ready, rolled_back, seconds, wait_until_ready, what_is_awaited
 from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
@@ -81,6 +81,7 @@ async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrD
     else:
         print(what_is_awaited(item))
     print_release(seen)
+    print_drill(seen)
     return Exit.OK if done else Exit.FAILED
 
 

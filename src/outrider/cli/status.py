@@ -5,15 +5,17 @@ import sys
 import time
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from outrider.api.labels import GPU_RESOURCE
+from outrider.api.llmdeployment import DrillStatus
 from outrider.api.meta import parse_time
 from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import WideOrData, human_age, print_structured, print_table
-from outrider.cli.release_words import about
+from outrider.cli.release_words import about, drill_text
 from outrider.cli.tables import dig
 from outrider.kube.api import Forbidden, Object, Unavailable
 from outrider.kube.objects import NODE
@@ -119,6 +121,7 @@ def _service(item: Object) -> dict[str, Any]:
             "target": dig(found, "rollback", "target") or "<none>",
             "readiness": dig(found, "rollback", "readiness") or None,
             "estimatedSeconds": dig(found, "rollback", "estimatedSeconds"),
+            "lastDrill": dig(found, "rollback", "lastDrill"),
         },
         "message": (dig(conditions, "CapacityAvailable", "message") if _lacks(conditions) else ready.get("message"))
         or "",
@@ -168,10 +171,13 @@ def _print(report: dict[str, Any], connection: Connection, output: WideOrData, *
 
 
 def _rollback(found: dict[str, Any]) -> str:
-    """`v1.0.0 (Warm, about 5 s)`."""
+    """`v1.0.0 (Warm, about 5 s)`, and the last drill: `v1.0.0 (Cold, about 60 s; drilled 3h ago: back in 42 s)`."""
     if not found["readiness"]:
         return str(found["target"])
-    return f"{found['target']} ({found['readiness']}, {about(found['estimatedSeconds'])})"
+    told = [f"{found['readiness']}, {about(found['estimatedSeconds'])}"]
+    if found["lastDrill"]:
+        told.append(drill_text(msgspec.convert(found["lastDrill"], DrillStatus), time.time()))
+    return f"{found['target']} ({'; '.join(told)})"
 
 
 def _headline(nodes: dict[str, int] | None, connection: Connection) -> str:

@@ -124,10 +124,15 @@ async def wait_until(
     reached: Callable[[LLMDeployment], str],
     lost: Callable[[LLMDeployment], str],
     quiet: bool = False,
+    awaited: Callable[[LLMDeployment], str] = what_is_awaited,
+    left: str = "",
 ) -> tuple[LLMDeployment, float]:
-    """Wait until `reached` says in words that the LLMDeployment is what is waited for; else as `wait_until_ready`."""
+    """Wait until `reached` says in words that the LLMDeployment is what is waited for; else as `wait_until_ready`.
+
+    `awaited` says how far it is; `left` what becomes of it when nobody waits any more: by default it goes on.
+    """
     limit = seconds(timeout, "--timeout")
-    sight = _Sight(name)
+    sight = _Sight(name, awaited)
     with Progress(quiet=quiet) as progress:
         ticker = asyncio.create_task(_tick(progress, sight.sentence))
         try:
@@ -149,7 +154,7 @@ async def wait_until(
             ) from None
         except asyncio.CancelledError:
             follow_up = f"outrider rollout status {name} --namespace {namespace}"
-            progress.done(f"no longer waiting; it goes on by itself. Follow it:  {follow_up}")
+            progress.done(f"no longer waiting; {left or f'it goes on by itself. Follow it:  {follow_up}'}")
             raise
         finally:
             ticker.cancel()
@@ -159,8 +164,9 @@ async def wait_until(
 class _Sight:
     """What was last seen of an LLMDeployment, or why it cannot be seen: an old sight must not pass for the present."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, awaited: Callable[[LLMDeployment], str]) -> None:
         self._name = name
+        self._awaited = awaited
         self._item: LLMDeployment | None = None
         self.outage = ""
 
@@ -174,7 +180,7 @@ class _Sight:
     def sentence(self) -> str:
         if self.outage:
             return f"{self._name}: nothing is known of it now, trying again: {self.outage}"
-        return what_is_awaited(self._item) if self._item is not None else f"{self._name} was not seen yet"
+        return self._awaited(self._item) if self._item is not None else f"{self._name} was not seen yet"
 
 
 def _refuse_invalid(item: LLMDeployment) -> None:

@@ -15,7 +15,7 @@ from outrider.api import labels
 from outrider.api.llmdeployment import DrillOutcome, DrillStatus, LLMDeploymentStatus
 from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import LoadStatus, ModelRevision, ModelRevisionStatus
-from outrider.plan.actions import Apply, Delete
+from outrider.plan.actions import Apply, Delete, Scale
 from outrider.plan.deployment import drift, drill_pods, fleet, obstacles, standby, weights
 from outrider.plan.deployment.drill_pods import LOADED
 from outrider.plan.deployment.effective import find_revision
@@ -33,7 +33,7 @@ class Drilled(msgspec.Struct, frozen=True):
     status: DrillStatus | None = None
     """As it should be stored."""
     applies: tuple[Apply, ...] = ()
-    removed: tuple[Delete, ...] = ()
+    removed: tuple[Scale | Delete, ...] = ()
     """To be done before anything else, so that what needs its GPUs gets them."""
     looks_again_at: Instant | None = None
 
@@ -154,10 +154,16 @@ def _applies(facts: Facts, body: dict[str, Any] | None) -> tuple[Apply, ...]:
     return (Apply(body, f"Deployment {name}: {why}."),) if why is not None else ()
 
 
-def _removed(facts: Facts, body: dict[str, Any] | None) -> tuple[Delete, ...]:
+def _removed(facts: Facts, body: dict[str, Any] | None) -> tuple[Scale | Delete, ...]:
+    """What is left of drills. First their pods end, then their Deployments go: the garbage collector, which ends the
+    pods of a Deployment that is gone, may take minutes.
+    """
     wanted = body["metadata"]["name"] if body is not None else ""
-    return tuple(
-        Delete("apps/v1", "Deployment", facts.snapshot.namespace, one.name, one.uid, "no drill needs it any more.")
-        for one in facts.snapshot.drill_workloads
-        if one.name != wanted
-    )
+    namespace = facts.snapshot.namespace
+    found: list[Scale | Delete] = []
+    for one in (one for one in facts.snapshot.drill_workloads if one.name != wanted):
+        if one.spec_replicas:
+            found.append(Scale(namespace, one.name, one.uid, 0, f"Deployment {one.name}: no drill needs its pod."))
+        elif one.observed_generation >= one.generation and not one.replicas:
+            found.append(Delete("apps/v1", "Deployment", namespace, one.name, one.uid, "no drill needs it any more."))
+    return tuple(found)

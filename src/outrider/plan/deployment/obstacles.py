@@ -2,7 +2,6 @@
 
 from outrider.api.llmdeployment import DrillStatus
 from outrider.api.modelrevision import ModelRevision
-from outrider.api.names import drill_name
 from outrider.plan.deployment import capacity, drill_pods, fleet
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.snapshot import Capacity, PodView
@@ -18,9 +17,6 @@ def to_begin(facts: Facts, revision: ModelRevision) -> Obstacle | None:
     found = _in_the_way(facts, revision)
     if found is not None or fleet.ready(facts.snapshot, revision.spec.hash):
         return found
-    name = drill_name(facts.snapshot.name, revision.spec.hash)
-    if any(one.name == name and not one.owned for one in facts.snapshot.drill_workloads):
-        return "NameTaken", f"Deployment {name} belongs to something else"
     return _no_room(facts)
 
 

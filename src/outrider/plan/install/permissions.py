@@ -46,8 +46,10 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("watched", GROUP, "modelrevisions/status", ("patch",), "which revision serves, and worked"),
     Permission("watched", GROUP, "versionpins", _READ, "rollbacks that people hold"),
     Permission("watched", GROUP, "versionpins/status", ("patch",), "whether a rollback holds"),
-    Permission("watched", "apps", "deployments", _OWN, "the pods of a service"),
-    Permission("watched", "", "services", _OWN, "its address"),
+    Permission(
+        "watched", "apps", "deployments", _OWNED, "the pods of a service; those of one revision go with it, or a drill"
+    ),
+    Permission("watched", "", "services", _OWNED, "its address; that of a candidate goes when it is none any more"),
     Permission("watched", "policy", "poddisruptionbudgets", _OWN, "how much a drain may take"),
     Permission("watched", "gateway.networking.k8s.io", "httproutes", _OWN, "its way in, where a gateway is set"),
     Permission("watched", "gateway.networking.k8s.io", "gateways", _READ, "the gateway's address, where one is set"),
@@ -65,8 +67,6 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("picker", "", "serviceaccounts", _OWNED, "who an endpoint picker is"),
     Permission("picker", "rbac.authorization.k8s.io", "roles", _OWNED, "what an endpoint picker may read"),
     Permission("picker", "rbac.authorization.k8s.io", "rolebindings", _OWNED, "that it may"),
-    Permission("picker", "apps", "deployments", ("delete",), "endpoint pickers that are not wanted any more"),
-    Permission("picker", "", "services", ("delete",), "the same"),
     Permission("picker", "", "pods", ("get",), "a role can only be given what its giver may do"),
     Permission("picker", "llm-d.ai", "inferenceobjectives", _GRANTED, "the same"),
     Permission("picker", "llm-d.ai", "inferencemodelrewrites", _GRANTED, "the same"),
