@@ -269,6 +269,17 @@ def test_no_old_replica_goes_before_the_new_one_is_tried_however_late_the_pause_
     assert world.serving_versions() == {"v1.0.0", "v1.1.0"}
 
 
+def test_a_trial_is_not_over_before_the_new_replica_was_looked_at_three_times() -> None:
+    world = trying(window="90s")
+    world.counted = after([(pods((0, 20)), old((0, 40)))] * 2)
+    world.now += 90
+    world.settle()
+    assert release_of(world).stage == "Trial"
+    world.counted = after([(pods((0, 20)), old((0, 40)))] * 3)
+    world.settle()
+    assert world.serving_versions() == {"v1.1.0"}
+
+
 def test_a_trial_is_not_over_while_the_metrics_cannot_be_read() -> None:
     world = trying(window="90s")
     world.counted = FINE

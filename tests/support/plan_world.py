@@ -22,6 +22,7 @@ from outrider.plan.deployment import Snapshot, plan
 from outrider.plan.deployment.observed import ClusterKinds
 from outrider.plan.deployment.snapshot import PlanConfig, ProbeView, Watch
 from outrider.plan.evidence import State
+from outrider.plan.evidence.settings import LEAST_TICKS
 
 GUIDE = Path(__file__).parents[1] / "golden" / "guide"
 START = 1_700_000_000.0
@@ -187,7 +188,7 @@ class PlanWorld:
             return None
         if self.data_age > self.now - (parse_time(release.started_time) or self.now):
             return Watch(revision=release.revision, state=self.counted, data_age=None)
-        ticks = self.counted.ticks or 1  # what is counted may be nothing: it is news all the same
+        ticks = self.counted.ticks or LEAST_TICKS  # what is counted may be nothing: it is news all the same
         state = msgspec.structs.replace(self.counted, ticks=ticks, last_tick_at=self.now - self.data_age)
         return Watch(revision=release.revision, state=state, data_age=self.data_age, unread=self.unread)
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from story_world import LocalWorld, ended
+from crash_story import Outage, unexplained
+from story_world import Finished, LocalWorld, ended
 
 from outrider.api.labels import MODEL_VERSION
 from outrider.cli.demo.traffic import PROMPTS, Tally, Traffic
+from outrider.cli.errors import Exit
 
 NAMESPACE = "production"
 MODEL = "Llama-3.1-8B-Instruct"
@@ -142,6 +144,8 @@ class Story:
     """Requests; 0: nobody asks anything."""
     prompts: Sequence[str] = PROMPTS
     window: str = "10s"
+    strategy: str = ""
+    """Empty: the one of all stories of the world."""
     deployment: Mapping[str, Any] = field(default_factory=dict)
     """Of `spec.deployment`, over what the strategy has."""
     incidents: Sequence[Incident] = ()
@@ -155,6 +159,8 @@ class Told:
         self.looks: list[Look] = []
         """One for each change."""
         self.tally = Tally()
+        self.outages: list[Outage] = []
+        """When requests may fail whatever the release does."""
         self.began = time.monotonic()
         self.ended_at: float | None = None
         self.over = False
@@ -205,8 +211,8 @@ class Told:
             return f"it was never held for {story.held}"
         if not self._said:
             return f"nothing ever said {story.says!r}"
-        if story.lossless and self.tally.failures:
-            return "requests failed"
+        if story.lossless and (failed := unexplained(self.tally, self.outages)):
+            return f"requests failed: {failed}"
         if not story.reasons:
             return "it was taken back" if any(kind == "RollBack" for kind, _ in verdicts) else ""
         return self._not_taken_back(self.looks[-1]) or self._still_met(self.looks[-1])
@@ -225,7 +231,8 @@ class Told:
         after = [one for one in list(self.tally.answers) if one.started >= since]
         if self.story.per_second and not after:
             return "there was no traffic after it"
-        met = [one for one in after if one.failure or one.revision == last.release["revision"]]
+        failed = unexplained(self.tally, self.outages)
+        met = [one for one in after if one in failed or one.revision == last.release["revision"]]
         return f"the bad version was met after its end: {met}" if met else ""
 
 
@@ -246,15 +253,25 @@ def told_in_one_world(folder: Path, strategy: str, stories: Mapping[str, Story])
     yield found
 
 
-def tell(world: LocalWorld, strategy: str, stories: Mapping[str, Story]) -> dict[str, Told]:
-    """Release all of them at once and watch until each has come to its end. `stories` are by a sentence."""
+def tell(
+    world: LocalWorld,
+    strategy: str,
+    stories: Mapping[str, Story],
+    *,
+    meanwhile: Callable[[Mapping[str, Told]], None] = lambda _: None,
+    may_be_away: bool = False,
+) -> dict[str, Told]:
+    """Release all of them at once and watch until each has come to its end. `stories` are by a sentence.
+
+    `meanwhile` is called after every look. The world `may_be_away` when Git comes: then it comes again.
+    """
     told = {sentence: Told(story) for sentence, story in stories.items()}
     by_name = {one.story.name: one for one in told.values()}
     world.outrider("apply", "--filename", "-", stdin=json.dumps(_faults(stories.values())))
     before = [_manifest(strategy, story, GOOD) for story in stories.values() if not story.first]
     world.outrider("apply", "--filename", "-", "--wait", stdin=_stream(before))
     after = _stream([_manifest(strategy, story, BAD) for story in stories.values()])
-    with _traffic(world.info.gateway_url, by_name), _git(world, after):
+    with _traffic(world.info.gateway_url, by_name), _git(world, after, may_be_away=may_be_away):
         until = time.monotonic() + LONGEST
         while time.monotonic() < until and not all(one.over for one in told.values()):
             for name, look in _looks(world):
@@ -262,6 +279,7 @@ def tell(world: LocalWorld, strategy: str, stories: Mapping[str, Story]) -> dict
                 incident = by_name[name].due(look)
                 if incident is not None:
                     _happen(world, name, incident)
+            meanwhile(by_name)
             time.sleep(BETWEEN_LOOKS)  # at all services at once
     return told
 
@@ -277,7 +295,7 @@ def _manifest(strategy: str, story: Story, version: str) -> dict[str, Any]:
             "model": {"modelUri": f"hf://meta-llama/{MODEL}", "version": f"{version}-{story.name}"},
             "replicas": story.replicas,
             "resources": {"requests": {"nvidia.com/gpu": "1"}},
-            "deployment": {**STRATEGIES[strategy], **story.deployment},
+            "deployment": {**STRATEGIES[story.strategy or strategy], **story.deployment},
             "rollback": {"standby": "10m", "autoRollback": auto},
         },
     }
@@ -327,13 +345,16 @@ def _traffic(gateway_url: str, told: Mapping[str, Told]) -> Iterator[None]:
 
 
 @contextmanager
-def _git(world: LocalWorld, manifests: str) -> Iterator[None]:
+def _git(world: LocalWorld, manifests: str, *, may_be_away: bool) -> Iterator[None]:
     """Apply the manifests now, and again every five seconds, as GitOps tools do whatever became of them."""
     stop = threading.Event()
+    refused: list[Finished] = []
 
     def work() -> None:
         while not stop.wait(GIT_SECONDS):
-            world.outrider("apply", "--filename", "-", stdin=manifests)
+            done = world.outrider("apply", "--filename", "-", stdin=manifests, code=None)
+            if done.code != Exit.OK and not (may_be_away and done.code == Exit.UNREACHABLE):
+                refused.append(done)
 
     world.outrider("apply", "--filename", "-", stdin=manifests)
     thread = threading.Thread(target=work)
@@ -343,6 +364,7 @@ def _git(world: LocalWorld, manifests: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+    assert not refused, f"Git's manifests were refused: {refused}"
 
 
 def _looks(world: LocalWorld) -> list[tuple[str, Look]]:

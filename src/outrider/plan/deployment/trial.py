@@ -21,6 +21,7 @@ from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rolling import first_batch
 from outrider.plan.deployment.snapshot import PodView, Snapshot
+from outrider.plan.evidence.settings import LEAST_TICKS
 
 
 def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
@@ -74,9 +75,18 @@ def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
         serves = any(pod.ready for pod in _of(snapshot, release.revision))
         return msgspec.structs.replace(release, trial_since=format_time(now)) if serves else release
     over = spec is not None and now - since >= spec.rollback.auto_rollback.window.seconds
-    if over and release.verdict in ("Watching", "Good") and not steps.nothing_read(facts, since):
+    seen = _was_seen(snapshot) and not steps.nothing_read(facts, since)
+    if over and seen and release.verdict in ("Watching", "Good"):
         return msgspec.structs.replace(release, stage="Rollout")
     return release
+
+
+def _was_seen(snapshot: Snapshot) -> bool:
+    """Whether the candidate was counted so often that it could have been found out: an operator that was away for most
+    of the trial, or is killed again and again, has seen nothing that speaks for it.
+    """
+    watch = snapshot.watch
+    return watch is not None and watch.state.ticks >= LEAST_TICKS
 
 
 def _is_automatic(snapshot: Snapshot) -> bool:

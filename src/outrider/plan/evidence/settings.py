@@ -9,6 +9,8 @@ from outrider.api.spec_operations import AutoRollback
 from outrider.api.spec_operations import Indicator as Written
 from outrider.plan.evidence.outcomes import Indicator
 
+LEAST_TICKS = 3
+"""Without so many nothing can be proven against a candidate."""
 LOWEST_LIMIT = 0.0005
 """`errorRate: ">0%"` would ask for a rollback at the first error of a version's life."""
 
@@ -76,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def cap(self) -> float:
         """The most log-wealth that a tick may bring: never does one burst decide."""
-        return self.enough / 3
+        return self.enough / LEAST_TICKS
 
     @property
     def good_enough(self) -> float:
