@@ -29,7 +29,7 @@ def demo(
     exit: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002 - the name of the option
     output: Annotated[Literal["table", "json"], Parameter(alias="-o")] = "table",
 ) -> int:
-    """See a model served, released, released badly and rolled back, under traffic, in a local world of its own.
+    """See a model served, released, and taken back by itself and by hand, under traffic, in a local world of its own.
 
     On a terminal the world stays up afterwards, with commands to try, until Ctrl-C.
 

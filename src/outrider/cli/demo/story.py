@@ -16,16 +16,29 @@ from outrider.api.labels import CLI_FIELD_OWNER, SIMULATOR_CONFIG_MAP
 from outrider.api.llmdeployment import LLMDeployment
 from outrider.cli.demo.timeline import Timeline
 from outrider.cli.demo.traffic import Traffic
-from outrider.cli.errors import CliError
+from outrider.cli.errors import CliError, Exit
 from outrider.kube.api import Api
 from outrider.kube.objects import CONFIG_MAP
 from outrider.kube.resources import LLM_DEPLOYMENT
 
 FIRST_VERSION = "v1.2.0"
 GOOD_VERSION = "v1.3.0"
-BAD_VERSION = "v1.4.0"
-BAD_SETTINGS = {"slow-token-factor": 12}
-"""The bad version answers every request, but writes twelve times as slowly: all of its dashboards are green but one."""
+FAILING_VERSION = "v1.4.0"
+FAILING_SETTINGS = {"error-rate": 0.3}
+SLOW_VERSION = "v1.5.0"
+SLOW_SETTINGS = {"slow-token-factor": 12}
+"""It answers every request, but writes twelve times as slowly: all of its dashboards are green but one."""
+CANARY_WEIGHT = 20
+"""Percent."""
+AS_CANARY = f"""  deployment:
+    rolloutStrategy: Canary
+    canary:
+      steps: [{{weight: {CANARY_WEIGHT}, duration: 2m}}]
+  rollback:
+    autoRollback:
+      enabled: true
+"""
+"""What the manifest, which ends in the middle of its spec, is given for a release that is watched."""
 
 _WATCH_SECONDS = 4.0
 
@@ -42,12 +55,17 @@ class Result:
     broken_streams: int
     release_seconds: float
     """From applying the good version until it alone served."""
+    canary_seconds: float
+    """From applying the failing version, as a canary, until the command said that it was taken back by itself."""
+    canary_requests: int
+    """That it answered."""
+    canary_failed_requests: int
     rollback_seconds: float
     """From the rollback command until the good version alone served again."""
     latency_p95_before: float | None
-    """Seconds; requests before the bad release."""
+    """Seconds; requests before the slow release."""
     latency_p95_bad: float | None
-    """Seconds; while the bad version served alone."""
+    """Seconds; while the slow version served alone."""
     latency_p95_after: float | None
     """Seconds; after the rollback."""
 
@@ -68,9 +86,10 @@ class Story:
         metadata = yaml.safe_load(self._manifest)["metadata"]
         self.name: str = metadata["name"]
         self.namespace: str = metadata["namespace"]
+        self._canary_revision = ""
 
     async def play(self) -> Result:
-        """Serve, release, release badly, roll back; returns the measurements."""
+        """Serve, release, release badly twice: one is taken back by itself, one by hand. Returns the measurements."""
         timeline = self._timeline
         await self._teach_the_simulator()
         timeline.title("1. Serve a model: the production manifest of the SRE guide, as it is printed there")
@@ -86,21 +105,22 @@ class Story:
             release_seconds = await self._release(GOOD_VERSION)
             timeline.line(f"{GOOD_VERSION} alone serves after {release_seconds:.1f} s")
             await self._watch(traffic)
-            before = traffic.now
-            timeline.title(
-                f"4. A bad release: {BAD_VERSION} writes {BAD_SETTINGS['slow-token-factor']} times as slowly"
-            )
-            await self._release(BAD_VERSION)
-            bad_from = traffic.now
-            timeline.line(f"{BAD_VERSION} alone serves: every health check is green, and users wait")
+            canary_seconds = await self._canary()
             await self._watch(traffic)
-            timeline.title("5. Back to what worked: one command")
+            before = traffic.now
+            timeline.title(f"5. A worse one, and not watched: {SLOW_VERSION} writes 12 times as slowly")
+            await self._release(SLOW_VERSION)
+            bad_from = traffic.now
+            timeline.line(f"{SLOW_VERSION} alone serves: every health check is green, and users wait")
+            await self._watch(traffic)
+            timeline.title("6. Back to what worked: one command")
             bad_until = traffic.now
             rollback_seconds = await self._outrider("rollback", self.name, "--namespace", self.namespace)
             timeline.line(f"{GOOD_VERSION} alone serves again after {rollback_seconds:.1f} s")
             after = traffic.now
             await self._watch(traffic)
         tally = traffic.tally
+        canary = [answer for answer in tally.answers if answer.revision == self._canary_revision]
         result = Result(
             ready_seconds=round(ready_seconds, 3),
             requests=tally.requests,
@@ -108,6 +128,9 @@ class Story:
             streams=tally.streams,
             broken_streams=tally.broken_streams,
             release_seconds=round(release_seconds, 3),
+            canary_seconds=round(canary_seconds, 3),
+            canary_requests=len(canary),
+            canary_failed_requests=sum(bool(answer.failure) for answer in canary),
             rollback_seconds=round(rollback_seconds, 3),
             latency_p95_before=tally.latency(0.0, before),
             latency_p95_bad=tally.latency(bad_from, bad_until),
@@ -117,29 +140,52 @@ class Story:
         return result
 
     async def _teach_the_simulator(self) -> None:
-        """Tell the simulated model servers which version is bad. On a cluster, that comes by itself."""
+        """Tell the simulated model servers which versions are bad. On a cluster, that comes by itself."""
         body = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": SIMULATOR_CONFIG_MAP, "namespace": self.namespace},
-            "data": {BAD_VERSION: yaml.safe_dump(BAD_SETTINGS)},
+            "data": {
+                FAILING_VERSION: yaml.safe_dump(FAILING_SETTINGS),
+                SLOW_VERSION: yaml.safe_dump(SLOW_SETTINGS),
+            },
         }
         await self._api.apply(CONFIG_MAP, body, owner=CLI_FIELD_OWNER)
 
+    async def _canary(self) -> float:
+        """Release the failing version to a share of the traffic, and wait until it was taken back."""
+        self._timeline.title(f"4. A bad release, as a canary: three of ten answers of {FAILING_VERSION} are errors")
+        self._timeline.line(
+            f"canary.yaml is the same manifest, with {CANARY_WEIGHT} % of the traffic for two minutes first"
+        )
+        manifest = self._manifest_of(FAILING_VERSION) + AS_CANARY
+        shown = "apply --filename canary.yaml --wait"
+        seconds = await self._outrider(
+            "apply", "--filename", "-", "--wait", stdin=manifest, shown=shown, code=Exit.FAILED
+        )
+        item = await self._api.get(LLM_DEPLOYMENT, self.name, self.namespace)
+        release = item.status.release
+        if release is None or release.version != FAILING_VERSION:
+            raise CliError(f"{FAILING_VERSION} was not released: {item.status.release}")
+        self._canary_revision = release.revision
+        self._timeline.line(f"taken back after {seconds:.1f} s, and nobody typed anything: {release.message}")
+        return seconds
+
+    def _manifest_of(self, version: str) -> str:
+        return self._manifest.replace(f'version: "{FIRST_VERSION}"', f'version: "{version}"')
+
     async def _release(self, version: str) -> float:
-        manifest = self._manifest.replace(f'version: "{FIRST_VERSION}"', f'version: "{version}"')
         source = (
             "production.yaml" if version == FIRST_VERSION else f"<(sed s/{FIRST_VERSION}/{version}/ production.yaml)"
         )
-        return await self._outrider(
-            "apply", "--filename", "-", "--wait", stdin=manifest, shown=f"apply --filename {source} --wait"
-        )
+        shown = f"apply --filename {source} --wait"
+        return await self._outrider("apply", "--filename", "-", "--wait", stdin=self._manifest_of(version), shown=shown)
 
-    async def _outrider(self, *arguments: str, stdin: str = "", shown: str = "") -> float:
+    async def _outrider(self, *arguments: str, stdin: str = "", shown: str = "", code: int = Exit.OK) -> float:
         """Run a command of ours as a process, as a user's shell does; returns the seconds it took.
 
         Raises:
-            CliError: it failed; says what it printed.
+            CliError: it did not end with `code`; says what it printed.
         """
         self._timeline.command(f"outrider {shown or ' '.join(arguments)}")
         started = time.monotonic()
@@ -161,8 +207,9 @@ class Story:
                 process.terminate()
             await process.communicate()
             raise
-        if process.returncode != 0:
-            raise CliError(f"outrider {' '.join(arguments)} failed:\n{printed.decode(errors='replace')}")
+        if process.returncode != code:
+            said = printed.decode(errors="replace")
+            raise CliError(f"outrider {' '.join(arguments)} ended with {process.returncode} and not {code:d}:\n{said}")
         return time.monotonic() - started
 
     @asynccontextmanager
@@ -183,12 +230,15 @@ class Story:
         timeline = self._timeline
         timeline.title("What was measured")
         before, bad, after = map(_ms, (result.latency_p95_before, result.latency_p95_bad, result.latency_p95_after))
-        latency = f"{before}, then {bad} with the bad version, then {after}"
+        latency = f"{before}, then {bad} with the slow version, then {after}"
+        failed = f"{result.canary_failed_requests} of {result.canary_requests} requests failed"
+        others = result.requests - result.canary_requests
         rows = (
             ("first version Ready", f"{result.ready_seconds:.1f} s"),
             ("good release", f"{result.release_seconds:.1f} s"),
+            ("canary taken back", f"{result.canary_seconds:.1f} s, {failed}"),
             ("rollback", f"{result.rollback_seconds:.1f} s"),
-            ("requests", f"{result.requests}, {result.failed_requests} failed"),
+            ("all other requests", f"{others}, {result.failed_requests - result.canary_failed_requests} failed"),
             ("streams", f"{result.streams}, {result.broken_streams} broken"),
             ("p95 latency", latency),
         )
