@@ -8,7 +8,7 @@ import saboteurs
 from saboteurs import saboteur
 
 from outrider.sim.crashes import CANARY, NAME, SPEC
-from outrider.sim.incidents import Apply, Edit, Scenario, SlowLoads
+from outrider.sim.incidents import Apply, Drill, Edit, Scenario, SlowLoads
 from outrider.sim.run import run
 
 STORY = (
@@ -21,6 +21,13 @@ BY_STEPS = (
     Apply(at=1, deployment=NAME, spec=CANARY),
     Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
     SlowLoads(at=150, seconds=1, load_seconds=3),
+)
+
+DRILLED = (
+    Apply(at=1, deployment=NAME, spec=SPEC),
+    Edit(at=60, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+    Drill(at=150, deployment=NAME),
+    SlowLoads(at=200, seconds=1, load_seconds=3),
 )
 
 CAUGHT: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], str]] = {
@@ -87,6 +94,21 @@ def test_an_operator_that_breaks_a_promise_of_a_release_by_steps_is_caught(what:
     assert outcome.violation.promise == promise, outcome.violation.message
 
 
+CAUGHT_BY_DRILLS: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], str]] = {
+    "the pod of its drill is ready": (saboteurs.serves_by_drills, "a drill never takes traffic"),
+    "the pod of its drill is an endpoint": (saboteurs.has_services_select_drills, "a drill never takes traffic"),
+    "it leaves its drill where it is": (saboteurs.forgets_its_drills, "in the end all is as it was asked for"),
+}
+
+
+@pytest.mark.parametrize("what", CAUGHT_BY_DRILLS)
+def test_an_operator_that_breaks_a_promise_of_drills_is_caught(what: str) -> None:
+    falsify, promise = CAUGHT_BY_DRILLS[what]
+    outcome = run(Scenario(seed=1, incidents=DRILLED, load_seconds=3.0), between=saboteur(falsify))
+    assert outcome.violation is not None
+    assert outcome.violation.promise == promise, outcome.violation.message
+
+
 def test_an_operator_that_cuts_off_traffic_is_caught() -> None:
     outcome = run(Scenario(seed=1, incidents=STORY, load_seconds=3.0), between=saboteurs.cuts_off_traffic)
     assert outcome.violation is not None
@@ -94,5 +116,5 @@ def test_an_operator_that_cuts_off_traffic_is_caught() -> None:
 
 
 def test_the_same_story_breaks_no_promise_of_the_real_one() -> None:
-    for story in (STORY, BY_STEPS):
+    for story in (STORY, BY_STEPS, DRILLED):
         assert run(Scenario(seed=1, incidents=story, load_seconds=3.0)).violation is None

@@ -104,6 +104,27 @@ def takes_back_what_is_good(call: str, kind: Any, body: dict[str, Any]) -> dict[
     return body
 
 
+def serves_by_drills(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+    """The pod of a drill is ready as soon as it is loaded."""
+    if (call, kind) == ("apply", DEPLOYMENT) and labels.DRILL_OF in body["metadata"]["labels"]:
+        body["spec"]["template"]["spec"].pop("readinessGates")
+    return body
+
+
+def has_services_select_drills(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+    """The pod of a drill is one of the service's, for whoever selects those."""
+    if (call, kind) == ("apply", DEPLOYMENT) and labels.DRILL_OF in body["metadata"]["labels"]:
+        body["spec"]["template"]["metadata"]["labels"][labels.DEPLOYMENT] = "llama"
+    return body
+
+
+def forgets_its_drills(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+    """What it drilled passed long ago, as it says; so it is not its drill that is left."""
+    if (call, kind) == ("apply", DEPLOYMENT) and labels.DRILL_OF in body["metadata"]["labels"]:
+        body["metadata"]["name"] += "-left"
+    return body
+
+
 def moves_all_traffic_to_nobody() -> Callable[[str, Any, dict[str, Any]], dict[str, Any]]:
     """At the end of a release by steps the Service selects a revision that there is not."""
     first = ""

@@ -1,8 +1,10 @@
 """Scenarios drawn from a seed: a release day with everything that can go wrong on it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
+
+import msgspec
 
 from outrider.sim.incidents import (
     AnyIncident,
@@ -12,6 +14,7 @@ from outrider.sim.incidents import (
     BadVersion,
     Crash,
     DeletePod,
+    Drill,
     Edit,
     Meddle,
     Meddling,
@@ -47,6 +50,8 @@ SECONDS_BETWEEN_INCIDENTS = 45.0
 """On average: so that some come while the one before is still being dealt with, and some into a quiet world."""
 WATCHED_SHARE = 0.4
 """Of the services whose releases may be taken back by themselves."""
+DRILLED_SHARE = 0.5
+"""Of the scenarios in which somebody drills a rollback."""
 HANDS_OFF = 0.75
 """Share of the time in which something may begin: the rest is for what has begun to end."""
 
@@ -169,12 +174,23 @@ def draw(seed: int, seconds: float) -> Scenario:
     while at < seconds * HANDS_OFF:
         incidents += _incidents(rng, round(at, 1), rng.choice(names), specs)
         at += rng.expovariate(1 / SECONDS_BETWEEN_INCIDENTS)
-    return Scenario(
+    made = Scenario(
         seed=seed,
         incidents=tuple(sorted(incidents, key=lambda one: one.at)),
         load_seconds=rng.choice((3.0, 20.0, 60.0)),
         operators=2 if rng.random() < 0.1 else 1,
     )
+    drills = _drills(seed, seconds, names)
+    return msgspec.structs.replace(made, incidents=tuple(sorted((*made.incidents, *drills), key=lambda one: one.at)))
+
+
+def _drills(seed: int, seconds: float, names: Sequence[str]) -> list[AnyIncident]:
+    """Drills by chance of their own: what else is drawn of a seed is the same as without them."""
+    rng = random.Random(f"drills-{seed}")  # noqa: S311
+    if rng.random() >= DRILLED_SHARE:
+        return []
+    times = [round(rng.uniform(0.1, HANDS_OFF) * seconds, 1) for _ in range(rng.randint(1, 3))]
+    return [Drill(at=at, deployment=rng.choice(names)) for at in times]
 
 
 def _incidents(rng: random.Random, at: float, name: str, specs: dict[str, Spec]) -> list[AnyIncident]:

@@ -86,6 +86,12 @@ class Steer(Incident, frozen=True):
     how: Steering
 
 
+class Drill(Incident, frozen=True):
+    """Somebody asks for a drill of going back, as `outrider rollback --drill` does."""
+
+    deployment: str
+
+
 # The cluster
 
 
@@ -154,7 +160,7 @@ class Stop(Incident, frozen=True):
 
 
 AnyIncident: TypeAlias = (
-    Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer
+    Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer | Drill
     | BadVersion | PodFault | NodeLost | SlowLoads
     | ApiTrouble | WatchTrouble | Crash | Stop
 )  # fmt: skip

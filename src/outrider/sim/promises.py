@@ -18,8 +18,8 @@ from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store.history import Change
 from outrider.local.store.records import decode
 from outrider.plan.deployment.rejection import ABORTED
-from outrider.sim.kubelet import has_condition
-from outrider.sim.truth import ANY, Truth, rejection, served_by, takers
+from outrider.sim.kubelet import has_condition, ready
+from outrider.sim.truth import ANY, Truth, is_of_drill, rejection, served_by, takers
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -27,6 +27,7 @@ MEDDLING_LASTS = 120.0
 """Seconds in which a hand laid on the operator's objects explains that pods go."""
 LONGEST_HINDERED = 600.0
 """Seconds for which a hand laid on something explains what comes of it, where the operator can do nothing meanwhile."""
+TAKES_NO_TRAFFIC = "a drill never takes traffic"
 KNOWN_READY = 10.0
 """A pod that is ready for so many seconds is one that endpoints must have."""
 
@@ -77,6 +78,8 @@ class Promises:
         meta = obj["metadata"]
         name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
         known = self.truth.pods.get(meta["uid"])
+        if is_of_drill(obj) and not change.removed and ready(obj):
+            yield TAKES_NO_TRAFFIC, f"{meta['name']}, the pod of a drill, is ready to serve"
         if not name:
             return
         if known is None:
@@ -120,6 +123,11 @@ class Promises:
     def _endpoints(self, change: Change, obj: Object, now: float) -> Broken:
         meta = obj["metadata"]
         name = served_by(obj)
+        drilled = [
+            one for one in obj.get("endpoints") or () if one.get("targetRef", {}).get("uid") in self.truth.drilled
+        ]
+        if drilled and not change.removed:
+            yield TAKES_NO_TRAFFIC, f"{drilled[0]['targetRef']['name']}, the pod of a drill, is in {meta['name']}"
         if not name or change.old is None:
             return
         service = self.truth.service(name)
@@ -186,7 +194,7 @@ class Promises:
     # What is released
 
     def _workload(self, change: Change, obj: Object, now: float) -> Broken:
-        if change.removed or not self.writer:
+        if change.removed or not self.writer or is_of_drill(obj):
             return
         name = (obj["metadata"].get("labels") or {}).get(labels.DEPLOYMENT, "")
         after = _template_version(obj)

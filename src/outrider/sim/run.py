@@ -17,6 +17,7 @@ from outrider.sim.incidents import (
     BadVersion,
     Crash,
     DeletePod,
+    Drill,
     Edit,
     Meddle,
     NodeLost,
@@ -271,7 +272,9 @@ class _Game:
         else:
             await self._people_do(incident)
 
-    async def _people_do(self, incident: Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer) -> None:
+    async def _people_do(
+        self, incident: Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer | Drill
+    ) -> None:
         world = self.world
         match incident:
             case Apply():
@@ -290,6 +293,8 @@ class _Game:
             case Steer():
                 self._truth.service(incident.deployment).aborted |= incident.how == "abort"
                 await self.world.steer(incident)
+            case Drill():
+                self._truth.news += await world.drill(incident.deployment)
             case DeletePod():
                 self._truth.disturb(incident.deployment)
                 await world.delete_pod(incident.deployment, incident.place)

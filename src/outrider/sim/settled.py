@@ -21,6 +21,7 @@ OWNED = (DEPLOYMENT, SERVICE, POD, POD_DISRUPTION_BUDGET, HTTP_ROUTE, MODEL_REVI
 def unsettled(store: Store, truth: Truth) -> Iterator[str]:
     """Why things are not yet as they should be, one sentence each; nothing when they are."""
     for name in sorted(truth.services):
+        yield from _drilled(store, name)
         found = _one(store, LLM_DEPLOYMENT, name)
         if found is None:
             yield from _gone(store, name)
@@ -28,6 +29,14 @@ def unsettled(store: Store, truth: Truth) -> Iterator[str]:
             yield f"{name} is still being deleted"
         else:
             yield from _served(store, truth, name, found)
+
+
+def _drilled(store: Store, name: str) -> Iterator[str]:
+    """What is left of drills."""
+    for kind in (DEPLOYMENT, POD):
+        left = [one.name for one in store.table(kind).all() if one.labels.get(labels.DRILL_OF) == name]
+        if left:
+            yield f"there is still {kind.kind} {', '.join(left)} of a drill of {name}"
 
 
 def unseen(store: Store) -> Iterator[str]:

@@ -122,6 +122,8 @@ class Truth:
         self.window = window
         self.services: dict[str, Service] = {}
         self.pods: dict[str, PodTruth] = {}
+        self.drilled: dict[str, tuple[bool, bool]] = {}
+        """Pods of drills, by uid: whether each is ending, and whether it is loaded."""
         self.hindered_until = -1e9
         """Until when the scenario keeps operators from seeing or doing anything in time."""
         self._blamed: dict[str, float] = {}
@@ -182,6 +184,8 @@ class Truth:
     def _pod(self, change: Change, obj: Object) -> None:
         meta, at = obj["metadata"], _now()
         name = (meta.get("labels") or {}).get(labels.DEPLOYMENT, "")
+        if is_of_drill(obj):
+            self._drilled(change, obj)
         if not name:
             return
         if change.removed:
@@ -204,6 +208,16 @@ class Truth:
         self.news += before != (pod.ready_since is None, pod.ending, pod.containers_ready)
         if self.serves_in_full(name, pod.version):
             self.service(name).served[pod.version] = at
+
+    def _drilled(self, change: Change, obj: Object) -> None:
+        """A pod of a drill came, went, was loaded or began to end: the operator has to look at that."""
+        uid = obj["metadata"]["uid"]
+        now = (bool(obj["metadata"].get("deletionTimestamp")), has_condition(obj, "ContainersReady"))
+        self.news += self.drilled.get(uid) != now or change.removed
+        if change.removed:
+            self.drilled.pop(uid, None)
+        else:
+            self.drilled[uid] = now
 
     def _deployment(self, change: Change, obj: Object) -> None:
         service, meta = self.service(obj["metadata"]["name"]), obj["metadata"]
@@ -259,6 +273,11 @@ def rejection(obj: Object) -> dict[str, Any] | None:
     """Why a ModelRevision object was taken back by itself; None where it was not."""
     found: dict[str, Any] | None = (obj.get("status") or {}).get("rejection")
     return found
+
+
+def is_of_drill(obj: Object) -> bool:
+    """Whether it is a drill's: a Deployment or a pod."""
+    return labels.DRILL_OF in (obj["metadata"].get("labels") or {})
 
 
 def served_by(obj: Object) -> str:

@@ -138,6 +138,16 @@ class World:
         name = revision_name(one.deployment, release["revision"])
         await self._try(self.api.patch(MODEL_REVISION, name, patch, NAMESPACE_NAME))
 
+    async def drill(self, deployment: str) -> bool:
+        """What `outrider rollback --drill` writes; nothing, and False, where there is nothing to go back to."""
+        found = next((one for one in self.store.table(LLM_DEPLOYMENT).all() if one.name == deployment), None)
+        target = ((found.object().get("status") or {}).get("rollback") or {}).get("targetRevision") if found else ""
+        if not target:
+            return False
+        patch = {"metadata": {"annotations": {labels.DRILL: self._time()}}}
+        await self._try(self.api.patch(MODEL_REVISION, revision_name(deployment, target), patch, NAMESPACE_NAME))
+        return True
+
     async def meddle(self, one: Meddle) -> None:
         name, services = one.deployment, list(self._names(SERVICE, one.deployment))
         workloads = list(self._names(DEPLOYMENT, name))
