@@ -2,7 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 
-from outrider.sim.incidents import AnyIncident, Apply, BadVersion, Crash, Edit, Pin, Remove, Scenario, Steer, Unpin
+from outrider.sim.incidents import (
+    AnyIncident,
+    Apply,
+    BadVersion,
+    Crash,
+    Drill,
+    Edit,
+    Pin,
+    Remove,
+    Scenario,
+    Steer,
+    Unpin,
+)
 from outrider.sim.run import Outcome, run
 
 NAME = "llama"
@@ -39,6 +51,14 @@ LIVES: dict[str, tuple[AnyIncident, ...]] = {
         Edit(at=200, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
         Remove(at=330, deployment=NAME),
     ),
+    "install, release, drill of going back, drill that a release ends, delete": (
+        Apply(at=1, deployment=NAME, spec=SPEC),
+        Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+        Drill(at=100, deployment=NAME),
+        Drill(at=150, deployment=NAME),
+        Edit(at=153, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
+        Remove(at=230, deployment=NAME),
+    ),
     "install, canary, bad canary that is taken back, delete": (
         Apply(at=1, deployment=NAME, spec=CANARY),
         BadVersion(at=2, seconds=400, version="v1.2.0", how="answers errors"),
@@ -56,7 +76,7 @@ LIVES: dict[str, tuple[AnyIncident, ...]] = {
         Remove(at=250, deployment=NAME),
     ),
 }
-BY_STEPS = tuple(LIVES)[2:]
+BY_STEPS = tuple(LIVES)[3:]
 """Those with a version beside the one that serves."""
 DOWN_SECONDS = 5.0
 MOST_CALLS = 1000
