@@ -48,6 +48,8 @@ SETTLE_SECONDS = 3600.0
 """Virtual seconds in which all must be as asked for once the trouble is over; the slowest scenarios need a quarter."""
 QUIET_SECONDS = 150.0
 """Seconds without a write of the operator that count as quiet: twice as long as an answer to a probe counts."""
+QUIET_LOOKS = 20
+"""So often is quiet looked for: the numbers of releases that are held are written ever more rarely, and there are two."""
 LOOK_SECONDS = 5.0
 NOTICE_SECONDS = 120.0
 """Virtual seconds after the trouble until all that is asked for must have been seen: a silent watch is found dead after
@@ -229,7 +231,7 @@ class _Game:
 
     async def _quieten(self) -> Violation | None:
         """All is well: now nothing more is written, and all stays well."""
-        for _ in range(10):
+        for _ in range(QUIET_LOOKS):
             before = self._writes
             await asyncio.sleep(QUIET_SECONDS)
             if self._writes == before:

@@ -65,7 +65,8 @@ def _served(store: Store, truth: Truth, name: str, obj: Object) -> Iterator[str]
     wish = service.wishes[-1]
     held = condition["reason"] in HOLDS
     taken_back = conditions.get("RolledBack", {}).get("status") == "True"
-    if conditions.get("ReleaseHealthy", {}).get("status") == "False" and not serving_nothing(service):
+    bad = conditions.get("ReleaseHealthy", {}).get("status") == "False" or _looks_bad(status, service)
+    if bad and not serving_nothing(service):
         return  # it is bad, and people are to decide: it stays where it is
     expected = str(status.get("effectiveVersion") or "").replace(NONE, "")
     if wish.version != ANY and not held and not taken_back and expected != wish.version:
@@ -85,6 +86,14 @@ def _served(store: Store, truth: Truth, name: str, obj: Object) -> Iterator[str]
         yield f"{name} serves, and Ready is {condition['status']} ({condition['reason']}): {condition['message']}"
     elif condition["status"] == "True" and (held or not wanted):
         yield f"{name} is Ready, and nobody could tell why"
+
+
+def _looks_bad(status: Object, service: Service) -> bool:
+    """Whether a release waits at its step because a version that failed for a while looks worse: it takes hours of good
+    answers to make up for minutes of bad ones.
+    """
+    release = status.get("release") or {}
+    return str(release.get("waitsFor", "")).startswith("better evidence") and release["version"] in service.blamed
 
 
 def serving_nothing(service: Service) -> bool:

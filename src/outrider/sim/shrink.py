@@ -60,12 +60,28 @@ def _simpler(scenario: Scenario) -> Iterator[Scenario]:
         for start in range(0, len(incidents), size):
             yield _with(scenario, incidents=incidents[:start] + incidents[start + size :])
         size //= 2
-    for name, value in (("operators", 1), ("nodes", 1), ("load_seconds", 3.0)):
-        if getattr(scenario, name) != value:
+    for name, value in (
+        ("operators", 1),
+        ("nodes", max(1, -(-_gpus_needed(scenario) // scenario.gpus))),
+        ("load_seconds", 3.0),
+    ):
+        if getattr(scenario, name) > value:
             yield _with(scenario, **{name: value})
     for place, incident in enumerate(incidents):
         for simpler in _simpler_incidents(incident):
             yield _with(scenario, incidents=(*incidents[:place], simpler, *incidents[place + 1 :]))
+
+
+def _gpus_needed(scenario: Scenario) -> int:
+    """At most, for two versions of every service side by side: with less, it would fail for want of GPUs."""
+    most: dict[str, tuple[int, int]] = {}
+    for incident in scenario.incidents:
+        spec: dict[str, Any] = getattr(incident, "spec", {})
+        gpus = ((spec.get("resources") or {}).get("requests") or {}).get("nvidia.com/gpu") or 1
+        name = getattr(incident, "deployment", "")
+        replicas, each = most.get(name, (0, 1))
+        most[name] = (max(replicas, spec.get("replicas") or 0), max(each, int(gpus)))
+    return 2 * sum(replicas * each for replicas, each in most.values())
 
 
 def _simpler_incidents(incident: AnyIncident) -> Iterator[AnyIncident]:
