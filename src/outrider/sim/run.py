@@ -49,7 +49,7 @@ SETTLE_SECONDS = 3600.0
 QUIET_SECONDS = 150.0
 """Seconds without a write of the operator that count as quiet: twice as long as an answer to a probe counts."""
 QUIET_LOOKS = 20
-"""So often is quiet looked for: the numbers of releases that are held are written ever more rarely, and there are two."""
+"""So often is quiet looked for: the numbers of releases that are held are written ever more rarely."""
 LOOK_SECONDS = 5.0
 NOTICE_SECONDS = 120.0
 """Virtual seconds after the trouble until all that is asked for must have been seen: a silent watch is found dead after
