@@ -1,11 +1,13 @@
 """`outrider rollback --drill`: what it writes, when it is refused, what it tells, and how it ends."""
 
+import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from outrider.api.modelrevision import ModelRevision
 from outrider.cli import drill
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.release_words import drill_text
+from outrider.kube.api import Api, ListResult, WatchEvent
 
 Command = Callable[..., tuple[int, str, str]]
 LATER = "2023-11-14T22:30:00Z"
@@ -268,3 +271,34 @@ def test_others_show_the_last_drill(cluster: Path, outrider: Command) -> None:
     assert "ago: back in 42 s" in outrider("describe", "llmdeployment", *where)[1]
     found = json.loads(outrider("rollback", *where, "--dry-run", "-o", "json")[1])["lastDrill"]
     assert (found["outcome"], found["seconds"]) == ("Passed", 42.0)
+
+
+def test_whoever_stops_waiting_is_told_how_to_follow_and_how_to_end_it(capsys: pytest.CaptureFixture[str]) -> None:
+    class Seen:
+        """An API that shows a drill under way, and then nothing new."""
+
+        def __init__(self) -> None:
+            self.watched = asyncio.Event()
+
+        async def list(self, *_: object, **__: object) -> ListResult[LLMDeployment]:
+            return ListResult((served(RUNNING),), "1")
+
+        async def watch(self, *_: object, **__: object) -> AsyncIterator[WatchEvent[LLMDeployment]]:
+            self.watched.set()
+            await asyncio.Event().wait()
+            yield  # type: ignore[misc]
+
+    async def story() -> None:
+        api = Seen()
+        order = drill.Order("llama", wait=True, timeout="600s", dry_run=False, output="table")
+        waiting = asyncio.create_task(drill.begin(order, revision("aaaa"), served(RUNNING), cast("Api", api)))
+        await api.watched.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(story())
+    told = capsys.readouterr().err
+    assert "no longer waiting; the drill goes on by itself" in told
+    assert "outrider rollout status llama --namespace production" in told
+    assert "outrider rollback llama --drill --cancel --namespace production" in told

@@ -23,8 +23,6 @@ from outrider.plan.actions import Scale
 from outrider.plan.deployment.drill import REQUEST_LASTS
 from outrider.plan.deployment.snapshot import PlanConfig
 
-STEPWISE = {"Canary": {"canary": {"steps": [{"weight": 50, "duration": "10s"}]}}, "BlueGreen": {}}
-
 
 def test_a_drill_starts_one_pod_that_nothing_selects_and_ends_when_it_has_answered() -> None:
     made = released(load_ticks=3)
@@ -66,34 +64,6 @@ def test_the_gate_of_its_pod_is_never_opened() -> None:
             assert labels.ANSWERS_REQUESTS not in found
             assert found.get("Ready") != "True"
     assert drill(made).outcome == "Passed"
-
-
-@pytest.mark.parametrize("strategy", STEPWISE)
-def test_a_version_on_standby_is_asked_and_nothing_is_started(strategy: str) -> None:
-    made = released(deployment={"rolloutStrategy": strategy, **STEPWISE[strategy]})
-    assert made.status.rollback.readiness == "Warm", made.status.release
-    pods = {pod["metadata"]["name"] for pod in made.pods}
-    ask(made)
-    made.reconcile()
-    assert (drill(made).outcome, drill(made).reason) == ("Running", "Loaded")
-    turns(made, 5)
-    found = drill(made)
-    assert (found.outcome, found.reason) == ("Passed", "Loaded")
-    assert "loaded already, as standby, and all 2 pods of it answered" in found.message
-    assert {pod["metadata"]["name"] for pod in made.pods} == pods
-    load = made.revision("v1.0.0").status.load
-    assert load is None or load.measured_by != "Drill", "nothing was loaded, so nothing was measured"
-
-
-@pytest.mark.parametrize("strategy", STEPWISE)
-def test_a_version_whose_standby_is_over_is_loaded_beside_the_service(strategy: str) -> None:
-    made = released(deployment={"rolloutStrategy": strategy, **STEPWISE[strategy]})
-    turns(made, 400)
-    assert made.status.rollback.readiness == "Cold"
-    ask(made)
-    turns(made, 10)
-    assert (drill(made).outcome, drill(made).reason) == ("Passed", "Answered")
-    assert not remains(made)
 
 
 def _crashes(made: DrillWorld) -> None:
