@@ -105,7 +105,11 @@ def test_a_version_that_would_not_come_back(
     assert told(made) == ["DrillStarted", f"Drill{outcome}"]
     assert not remains(made)
     assert made.status.phase == "Ready"
-    assert made.status.rollback.target == "v1.0.0", "a drill takes nobody's standing"
+    rollback = made.status.rollback
+    assert rollback.target == "v1.0.0", "a drill takes nobody's standing"
+    assert rollback.readiness == "Cold"
+    assert (rollback.estimated_seconds is None) == (outcome == "Failed")
+    assert (f"its drill of {found.ended_at} failed: " in rollback.message) == (outcome == "Failed")
     state = made.revision("v1.0.0").status
     assert state.rejection is None
     assert state.state != "Quarantined"

@@ -52,7 +52,10 @@ def test_a_standby_that_answers_badly_fails_its_drill() -> None:
     turns(made, 60)
     assert (drill(made).outcome, drill(made).reason) == ("Failed", "WrongAnswers")
     assert "does not answer a completion as it should: it answered 500" in drill(made).message
-    assert made.status.rollback.readiness == "Warm", "its standing is what it was"
+    rollback = made.status.rollback
+    assert rollback.readiness == "Warm"
+    assert "but its drill of" in rollback.message
+    assert made.condition("RollbackReady").status == "True", "its standing is what it was"
 
 
 def test_a_standby_that_nobody_asks_is_neither_good_nor_bad() -> None:

@@ -167,3 +167,20 @@ def test_what_is_measured_is_written_once() -> None:
     turns(made, 10)
     assert made.revision("v2.0.0").status.load == load
     assert made.status.ready == "2/2"
+
+
+def test_what_failed_its_drill_is_not_called_cached_until_it_has_served_again() -> None:
+    made = released(**mounted(CLAIM))
+    made.crashing.add("v1.0.0")
+    ask(made)
+    turns(made, 10)
+    assert drill(made).outcome == "Failed"
+    assert readiness(made)[0] == "Cold"
+    assert made.status.rollback.estimated_seconds is None
+    made.crashing.clear()
+    made.set_pin(version="v1.0.0", revision=made.revision("v1.0.0").spec.hash)
+    turns(made, 200)
+    made.unpin()
+    turns(made, 200)
+    assert made.status.serving_version == "v2.0.0"
+    assert readiness(made)[0] == "Cached"

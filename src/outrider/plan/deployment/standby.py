@@ -7,7 +7,7 @@ from statistics import median
 
 import msgspec
 
-from outrider.api.meta import format_time
+from outrider.api.meta import format_time, parse_time
 from outrider.api.modelrevision import LoadStatus, ModelRevision, ModelRevisionStatus
 from outrider.plan.deployment import fleet, weights
 from outrider.plan.deployment.facts import Facts
@@ -21,13 +21,16 @@ MOST_NODES = 64
 
 def readiness(facts: Facts, target: ModelRevision) -> tuple[str, float | None, str]:
     """(Warm, Cached or Cold, estimated seconds, why). The estimate is what the revision's own pods took to load, in a
-    drill or when they served, else what the pods that are there took.
+    drill or when they served, else what the pods that are there took; there is none after a drill that failed.
     """
     snapshot, wanted = facts.snapshot, facts.wish.replicas
-    loaded = fleet.ready(snapshot, target.spec.hash)
+    loaded, failed = fleet.ready(snapshot, target.spec.hash), _failed_drill(facts, target)
     if wanted and loaded >= wanted:
         pods = "its pod is" if loaded == 1 else f"its {loaded} pods are"
-        return "Warm", WARM_SECONDS, f"{pods} loaded, and only the traffic has to move."
+        message = f"{pods} loaded, and only the traffic has to move"
+        return "Warm", WARM_SECONDS, f"{message}; but {failed}." if failed else f"{message}."
+    if failed:
+        return "Cold", None, f"its pods would have to load the model anew, and {failed}."
     load = facts.states.get(target.spec.hash, target.status).load
     seconds, source = _estimate(snapshot, load)
     is_cached, why = weights.cached(snapshot, target.spec, load)
@@ -35,6 +38,17 @@ def readiness(facts: Facts, target: ModelRevision) -> tuple[str, float | None, s
     if is_cached:
         return "Cached", seconds, f"its pods would have to load the model{takes}; {why}."
     return "Cold", seconds, f"its pods would have to load the model anew{takes}; {why}."
+
+
+def _failed_drill(facts: Facts, target: ModelRevision) -> str:
+    """That its last drill failed, as a clause; empty where it did not, or it has served since."""
+    last = facts.drill
+    if last is None or (last.revision, last.outcome) != (target.spec.hash, "Failed"):
+        return ""
+    served = parse_time(facts.states.get(target.spec.hash, target.status).last_served_time)
+    if served is not None and served > (parse_time(last.ended_at) or 0.0):
+        return ""
+    return f"its drill of {last.ended_at} failed: {last.message.rstrip('.')}"
 
 
 def _estimate(snapshot: Snapshot, load: LoadStatus | None) -> tuple[float | None, str]:
