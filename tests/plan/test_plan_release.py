@@ -349,3 +349,14 @@ def test_a_trial_is_over_when_there_is_nothing_to_be_compared_with_any_more() ->
     world.settle()
     assert world.serving_versions() == {"v1.1.0"}
     assert len(world.pods) == 2
+
+
+def test_that_no_pod_is_ready_is_not_told_any_longer_than_it_is_so() -> None:
+    """It was, beside "2/2 replicas ready", until numbers were written again: two minutes."""
+    world = PlanWorld()  # which may not be taken back by itself: nothing else would be written at once
+    world.settle()
+    world.version("v2.0.0")
+    world.reconcile()
+    assert release_of(world).reason == "AwaitingPods"
+    world.settle()
+    assert release_of(world).reason != "AwaitingPods"

@@ -15,7 +15,7 @@ from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import CRASH_REASONS
 from outrider.plan.deployment.snapshot import PodView, Snapshot, Watch
 from outrider.plan.evidence.situation import PodFacts, Situation
-from outrider.plan.evidence.verdict import Verdict
+from outrider.plan.evidence.verdict import AWAITING_PODS, Verdict
 
 TICK = 5.0
 """Seconds between two looks at a release that may be rolled back by itself."""
@@ -126,7 +126,7 @@ def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStat
         stable_version=stable.spec.version,
         started_time=format_time(now),
         updated_time=format_time(now),
-        reason="AwaitingPods",
+        reason=AWAITING_PODS,
         message=f"{target.version}: no pod is ready yet.",
     )
     return _with_strategy(snapshot, release)
@@ -294,6 +294,8 @@ def _is_news(facts: Facts, before: ReleaseStatus, after: ReleaseStatus) -> bool:
         return True
     if after.verdict != "Watching" and before.reason != after.reason:
         return True
+    if (before.reason == AWAITING_PODS) != (after.reason == AWAITING_PODS):
+        return True  # nobody should read for minutes that no pod is ready
     now = facts.now
     started, updated = parse_time(before.started_time) or now, parse_time(before.updated_time) or now
     pause = WRITE_PAUSE if _pause(facts) == TICK else SLOW_WRITE_PAUSE
