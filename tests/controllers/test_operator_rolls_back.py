@@ -7,7 +7,8 @@ from plan_world import LLAMA, merged
 from virtual_kube import run_virtually
 
 from outrider.api.labels import MODEL_VERSION
-from outrider.kube.objects import EVENT, POD
+from outrider.api.meta import format_time
+from outrider.kube.objects import EVENT, NODE, POD
 from outrider.sim.incidents import PodFault
 from outrider.sim.world import NAMESPACE_NAME
 
@@ -163,6 +164,33 @@ def test_one_pod_that_fails_is_not_the_version_and_is_forgotten_when_it_is_repla
             await until(lambda: world.condition("ReleaseHealthy").reason == "AwaitingTime")
 
     run_virtually(story)
+
+
+def test_what_failed_on_a_faulty_node_is_not_blamed_on_the_version_when_the_node_has_recovered() -> None:
+    async def story() -> None:
+        async with OperatorWorld(nodes=3) as world:
+            await serving(world)
+            await world.version("v1.1.0")
+            await until(lambda: one_serves(world, "v1.1.0"))
+            [node] = {
+                pod["spec"]["nodeName"] for pod in world.pods() if pod["metadata"]["labels"][MODEL_VERSION] == "v1.1.0"
+            }
+            await say_ready(world, node, "False")
+            world.breaks("v1.1.0", "answers errors", seconds=40)
+            await until(lambda: world.condition("ReleaseHealthy").reason == "NodeFault")
+            await world.clock.sleep(20)
+            await say_ready(world, node, "True")
+            await world.clock.sleep(300)
+            assert world.revisions()["v1.1.0"].status.state != "Quarantined"
+            await world.until_ready("v1.1.0")
+
+    run_virtually(story)
+
+
+async def say_ready(world: OperatorWorld, node: str, status: str) -> None:
+    now = format_time(world.clock.now())
+    condition = {"type": "Ready", "status": status, "reason": "Said", "lastTransitionTime": now}
+    await world.api.patch_status(NODE, node, {"conditions": [condition]})
 
 
 def test_without_leave_it_is_only_said() -> None:

@@ -8,7 +8,6 @@ import asyncio
 import json
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from typing import Any
 
 from crash_story import Outage, unexplained
 from story_world import Finished, LocalWorld, ended
+from world_api import call, configure, pods_of
 
-from outrider.api.labels import MODEL_VERSION
 from outrider.cli.demo.traffic import PROMPTS, Tally, Traffic
 from outrider.cli.errors import Exit
 
@@ -148,6 +147,8 @@ class Story:
     """Empty: the one of all stories of the world."""
     deployment: Mapping[str, Any] = field(default_factory=dict)
     """Of `spec.deployment`, over what the strategy has."""
+    scheduling: Mapping[str, Any] = field(default_factory=dict)
+    """`spec.scheduling`."""
     incidents: Sequence[Incident] = ()
 
 
@@ -296,6 +297,7 @@ def _manifest(strategy: str, story: Story, version: str) -> dict[str, Any]:
             "replicas": story.replicas,
             "resources": {"requests": {"nvidia.com/gpu": "1"}},
             "deployment": {**STRATEGIES[story.strategy or strategy], **story.deployment},
+            "scheduling": story.scheduling,
             "rollback": {"standby": "10m", "autoRollback": auto},
         },
     }
@@ -369,24 +371,13 @@ def _git(world: LocalWorld, manifests: str, *, may_be_away: bool) -> Iterator[No
 
 def _looks(world: LocalWorld) -> list[tuple[str, Look]]:
     path = f"/apis/inference.llm-d.io/v1alpha1/namespaces/{NAMESPACE}/llmdeployments"
-    found = _read(world, path)
+    found = call(world, path)
     now = time.monotonic()
     return [(one["metadata"]["name"], Look(now, one.get("status") or {})) for one in found["items"]]
 
 
-def _read(world: LocalWorld, path: str) -> Any:
-    """What the world's API answers. Asked directly, since a command costs half a second of a processor."""
-    headers = {"Authorization": f"Bearer {world.folder.token()}"}
-    request = urllib.request.Request(f"{world.info.api_url}{path}", headers=headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
-
-
 def _happen(world: LocalWorld, name: str, incident: Incident) -> None:
-    versions = {f"{version}-{name}" for version in incident.versions}
-    pods = _read(world, f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
-    found = [pod["status"]["podIP"] for pod in pods if pod["metadata"]["labels"].get(MODEL_VERSION) in versions]
-    assert found, f"{name} has no pod to which this could happen: {incident}"
-    for address in found:
-        body = json.dumps(incident.settings).encode()
-        urllib.request.urlopen(f"http://{address}:8080/admin/config", body, timeout=10).close()
+    pods = [pod for version in incident.versions for pod in pods_of(world, NAMESPACE, f"{version}-{name}")]
+    assert pods, f"{name} has no pod to which this could happen: {incident}"
+    for pod in pods:
+        configure(pod, incident.settings)

@@ -20,7 +20,7 @@ from outrider.controllers.deployment.gather import (
     cluster_kinds,
     service_owners,
 )
-from outrider.controllers.deployment.observe import gpus_of, is_of_drill
+from outrider.controllers.deployment.observe import faulty_nodes, gpus_of, is_of_drill
 from outrider.controllers.deployment.sensors import Sensors
 from outrider.controllers.deployment.watcher import Watcher
 from outrider.kube.api import Api, Invalid
@@ -188,6 +188,7 @@ class DeploymentController:
         names = service_names(meta.name)
         own_label = f"{meta.namespace}/{label_value(meta.name)}"
         services = self._services(meta.namespace, names, own_label)
+        nodes = None if caches.nodes is None else caches.nodes.list()
         return Observed(
             deployment=deployment,
             revisions=revisions,
@@ -207,10 +208,10 @@ class DeploymentController:
             ],
             pods=pods,
             gpu_pods=caches.pods.by_index(BY_GPU, ""),
-            nodes=None if caches.nodes is None else caches.nodes.list(),
+            nodes=nodes,
             probes=self._sensors.probes(meta.key, pods, models),
             measurements=self._sensors.measure(meta.key, serving),
-            watch=self._watcher.watch(deployment, serving),
+            watch=self._watcher.watch(deployment, serving, faulty_nodes(nodes or ())),
             probing_since=self._probing_since,
         )
 

@@ -195,6 +195,11 @@ def _schedulable(node: Node, node_selector: Mapping[str, str], tolerated: frozen
     )
 
 
+def faulty_nodes(nodes: Iterable[Node]) -> frozenset[str]:
+    """The names of those on which nothing that goes wrong is a version's fault."""
+    return frozenset(node.metadata.name for node in nodes if not _node_ready(node))
+
+
 def _node_ready(node: Node) -> bool:
     ready = find_condition(node.status.conditions, "Ready")
     return ready is None or ready.status == "True"

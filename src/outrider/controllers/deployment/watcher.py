@@ -1,7 +1,7 @@
 """Counts how a new version fares beside the one before it, tick by tick, while the status says that it is watched."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -40,6 +40,8 @@ class _Entry:
     alone_since: Instant | None = None
     readable: bool = False
     """Some server of this release has shown its counters."""
+    on_faulty: set[str] = field(default_factory=set)
+    """The candidate's pods that were on faulty nodes at the last look, by uid."""
     read_at: Instant | None = None
     """When those of the candidate were last read, or its first pod became ready; None while none is ready."""
 
@@ -53,8 +55,11 @@ class Watcher:
         self._scraper = scraper
         self._entries: dict[str, _Entry] = {}
 
-    def watch(self, deployment: LLMDeployment, pods: Sequence[Pod]) -> Watch | None:
-        """What was counted of the release that the status tells of; None where none is watched."""
+    def watch(self, deployment: LLMDeployment, pods: Sequence[Pod], faulty: Collection[str] = ()) -> Watch | None:
+        """What was counted of the release that the status tells of; None where none is watched.
+
+        `faulty` are the names of nodes on which nothing that goes wrong is a version's fault.
+        """
         key, release = deployment.metadata.key, deployment.status.release
         if release is None or release.phase != "Watching":
             self.forget(key)
@@ -67,7 +72,10 @@ class Watcher:
         acts = spec is not None and spec.rollback.auto_rollback.enabled
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
         if release.reason in (NODE_FAULT, ONE_POD_ONLY):
-            _forgive(entry, {pod.metadata.uid for pod in pods})
+            _forgive(entry, _known(entry) - {pod.metadata.uid for pod in pods})
+        on_faulty = {pod.metadata.uid for pod in pods if pod.metadata.uid in candidate and pod.spec.node_name in faulty}
+        _forgive(entry, entry.on_faulty - on_faulty)
+        entry.on_faulty = on_faulty
         if now - entry.looked_at >= TICK or now < entry.looked_at:
             self._count(entry, candidate, stable, settings, now)
         return Watch(
@@ -174,9 +182,16 @@ class Watcher:
         return Edges(edge("firstToken"), edge("interToken"), edge("endToEnd"))
 
 
-def _forgive(entry: _Entry, there: Collection[str]) -> None:
-    """What pods did that were to blame, and are gone, says nothing about those that took their place."""
-    gone = {uid for found in entry.state.evidence.values() for uid in found.pods} - set(there)
+def _known(entry: _Entry) -> set[str]:
+    """The pods of which something was counted, by uid."""
+    return {uid for found in entry.state.evidence.values() for uid in found.pods}
+
+
+def _forgive(entry: _Entry, blamed: Collection[str]) -> None:
+    """What pods did that were to blame, and are gone, says nothing about those that took their place; nor does what
+    they did on a node that has recovered.
+    """
+    gone = _known(entry) & set(blamed)
     if gone:
         entry.state = evidence.forgive(entry.state, gone)
 

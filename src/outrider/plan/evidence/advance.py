@@ -206,7 +206,8 @@ def _failing(before: int, tick: Counts) -> int:
 def forgive(state: State, gone: Collection[str]) -> State:
     """The state once pods that were to blame, of these uids, were replaced. What they did counts no more.
 
-    It is in the wealth, so all bets begin anew, which allows for another `alpha` each time.
+    It is in the wealth, and in the totals, for which a step waits; so all begins anew, which allows for another
+    `alpha` each time.
     """
     return msgspec.structs.replace(
         state,
@@ -217,10 +218,7 @@ def forgive(state: State, gone: Collection[str]) -> State:
 
 
 def _forgiven(evidence: Evidence, gone: Collection[str]) -> Evidence:
-    candidate = msgspec.structs.replace(
-        evidence.candidate, recent=Counts(), window=Counts(), last=Counts(), bad_windows=0
-    )
     pods = {uid: counts for uid, counts in evidence.pods.items() if uid not in gone}
     return msgspec.structs.replace(
-        evidence, candidate=candidate, worse=Account(), above=Account(), not_worse=0.0, pods=pods
+        evidence, candidate=Arm(), worse=Account(), above=Account(), not_worse=0.0, pods=pods
     )

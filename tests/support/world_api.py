@@ -1,0 +1,50 @@
+"""A local world's API and its simulated servers, asked directly: a command costs half a second of a processor."""
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from story_world import LocalWorld
+
+from outrider.api.labels import MODEL_VERSION
+
+TIMEOUT = 10.0
+
+
+def call(world: LocalWorld, path: str, patch: object = None, *, method: str = "GET") -> Any:
+    """What the world's API answers to a request, or to a merge patch."""
+    headers = {"Authorization": f"Bearer {world.folder.token()}", "Content-Type": "application/merge-patch+json"}
+    body = json.dumps(patch).encode() if patch is not None else None
+    made = urllib.request.Request(f"{world.info.api_url}{path}", body, headers, method="PATCH" if body else method)
+    with urllib.request.urlopen(made, timeout=TIMEOUT) as answer:
+        return json.load(answer)
+
+
+def pods_of(world: LocalWorld, namespace: str, version: str) -> list[dict[str, Any]]:
+    """The pods that run this version of a model and are not on their way out."""
+    pods = call(world, f"/api/v1/namespaces/{namespace}/pods")["items"]
+    there = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    return [pod for pod in there if pod["metadata"]["labels"].get(MODEL_VERSION) == version]
+
+
+def configure(pod: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Tell a pod's simulated server what it does from now on."""
+    url = f"http://{pod['status']['podIP']}:8080/admin/config"
+    urllib.request.urlopen(url, json.dumps(settings).encode(), timeout=TIMEOUT).close()
+
+
+def say_not_ready(world: LocalWorld, node: str) -> None:
+    """Say of a node that it is not ready, as its kubelet would. The kubelet says otherwise again after ten seconds."""
+    path = f"/api/v1/nodes/{node}"
+    conditions = call(world, path)["status"]["conditions"]
+    [ready] = [one for one in conditions if one["type"] == "Ready"]
+    if ready["status"] == "True":
+        others = [one for one in conditions if one["type"] != "Ready"]
+        not_ready = {
+            **ready,
+            "status": "False",
+            "reason": "KubeletNotReady",
+            "message": "the GPU driver does not answer",
+        }
+        call(world, f"{path}/status", {"status": {"conditions": [*others, not_ready]}})
