@@ -1,4 +1,4 @@
-"""What simulation found of releases by steps, each as the shortest scenario that showed it."""
+"""What simulation found since there are releases by steps, each as the shortest scenario that showed it."""
 
 from typing import Any
 
@@ -137,6 +137,17 @@ FOUND: dict[str, Scenario] = {
             ),
             version(112.7, "v1.0.0"),
             Pin(at=181.8, deployment=NAME, version="v1.0.0"),
+        ),
+    ),
+    "a version that was taken back, and that a person then pinned, never took requests again": Scenario(
+        seed=4241,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=22, deployment=NAME, spec=spec("v1.0.0", 1, "15s", WATCHED)),
+            BadVersion(at=32.9, seconds=145, version="v1.1.0", how="answers errors"),
+            version(74.5, "v1.1.0"),
+            Pin(at=139.6, deployment=NAME, version="v1.1.0"),
         ),
     ),
     "a version that came right after a promotion was released beside two others": Scenario(

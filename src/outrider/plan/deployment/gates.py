@@ -20,9 +20,14 @@ from outrider.plan.deployment import rejection, traffic, trial
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 
-def opened(snapshot: Snapshot, now: Instant, divided: TrafficStatus | None = None) -> list[SetPodCondition]:
-    """The gates to open, and those to be marked False: the pod did not answer well, or its revision was rolled back."""
-    shut = _shut(snapshot)
+def opened(
+    snapshot: Snapshot, now: Instant, divided: TrafficStatus | None = None, asked_for: str = ""
+) -> list[SetPodCondition]:
+    """The gates to open, and those to be marked False: the pod did not answer well, or its revision was rolled back.
+
+    `asked_for` is the revision that is made true: a person may pin one that was rolled back, and then it is to serve.
+    """
+    shut = _shut(snapshot, asked_for)
     found = [(pod, _closed(shut[pod.revision], now)) for pod in snapshot.pods if _is_shut(pod, shut)]
     waiting = [pod for pod in snapshot.pods if pod.gate not in (None, "True") and pod.containers_ready]
     found += [
@@ -43,12 +48,13 @@ def _waits(snapshot: Snapshot, divided: TrafficStatus | None, pod: PodView) -> b
     return trial.waits(snapshot, pod) or traffic.gate_waits(snapshot, divided, pod)
 
 
-def _shut(snapshot: Snapshot) -> dict[str, Rejection]:
+def _shut(snapshot: Snapshot, asked_for: str) -> dict[str, Rejection]:
     """The revisions whose pods are to take no requests, and why; none as long as nobody else would take them."""
     severe = {
         one.spec.hash: one.status.rejection
         for one in snapshot.revisions
         if one.status.rejection is not None and one.status.rejection.severe and rejection.stands(one)
+        if one.spec.hash != asked_for
     }
     others = any(pod.ready and pod.revision not in severe for pod in snapshot.pods)
     return severe if others else {}

@@ -58,7 +58,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     changed = status != before
     actions: list[Action] = [
         *drilled.removed,
-        *gates.opened(snapshot, now, divided),
+        *gates.opened(snapshot, now, divided, effective.target.hash if effective.target is not None else ""),
         *_created(snapshot, effective),
         *_revision_statuses(facts),
         *_pin_status(facts),
