@@ -105,7 +105,8 @@ def own_gateway(world: LocalWorld) -> Iterator[FrontDoor]:
 
 
 @contextmanager
-def traefik_gateway(world: LocalWorld) -> Iterator[FrontDoor]:
+def traefik_gateway(world: LocalWorld, *options: str) -> Iterator[FrontDoor]:
+    """`options` are more of `outrider up`."""
     program = traefik_or_skip()
     plane = world.folder.control_plane
     argv = [sys.executable, traefik_in_world.__file__, str(plane), str(program), str(plane / "pki" / "cluster-ca.crt")]
@@ -114,7 +115,7 @@ def traefik_gateway(world: LocalWorld) -> Iterator[FrontDoor]:
             assert process.stdin is not None
             assert process.stdout is not None
             web, admin = (f"http://127.0.0.1:{port}" for port in process.stdout.readline().split())
-            world.up("--gateway", "traefik/traefik", "--base-url", web)
+            world.up("--gateway", "traefik/traefik", "--base-url", web, *options)
             world.outrider("kubectl", "apply", "--filename", "-", stdin=GATEWAY_OBJECTS)
             token = world.outrider("kubectl", "create", "token", "traefik", "--namespace", "traefik").out
             process.stdin.write(token + "\n")

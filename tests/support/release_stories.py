@@ -8,6 +8,7 @@ import asyncio
 import json
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from crash_story import Outage, unexplained
-from story_world import Finished, LocalWorld, ended
-from world_api import call, configure, pods_of
+from story_world import Finished, LocalWorld, ended, wait_for
+from world_api import configure, listed, pods_of
 
 from outrider.cli.demo.traffic import PROMPTS, Tally, Traffic
 from outrider.cli.errors import Exit
+from outrider.kube.resources import LLM_DEPLOYMENT
 
 NAMESPACE = "production"
 MODEL = "Llama-3.1-8B-Instruct"
@@ -30,8 +32,6 @@ GIT_SECONDS = 5.0
 AFTERWARDS = 4.0
 """Seconds of traffic for which a story goes on after its end, to see that nobody meets the bad version any more."""
 BETWEEN_LOOKS = 0.5
-ROUTES_FOLLOW = 1.0
-"""Seconds after the end from which on no request may meet the candidate: the gateway's routes follow the status."""
 NODES = 6
 """Of eight GPUs each: for three pods of each service."""
 PATIENCE = 10.0
@@ -150,6 +150,8 @@ class Story:
     scheduling: Mapping[str, Any] = field(default_factory=dict)
     """`spec.scheduling`."""
     incidents: Sequence[Incident] = ()
+    routes_follow: float = 1.0
+    """Seconds after the end from which on no request may meet the candidate: a gateway's routes follow the status."""
 
 
 class Told:
@@ -228,7 +230,7 @@ class Told:
     def _still_met(self, last: Look) -> str:
         """Requests that began after the end, and failed or were answered by the candidate."""
         assert self.ended_at is not None, "the caller looked"
-        since = self.ended_at + ROUTES_FOLLOW - self.tally.began
+        since = self.ended_at + self.story.routes_follow - self.tally.began
         after = [one for one in list(self.tally.answers) if one.started >= since]
         if self.story.per_second and not after:
             return "there was no traffic after it"
@@ -259,10 +261,13 @@ def tell(
     strategy: str,
     stories: Mapping[str, Story],
     *,
+    gateway_url: str = "",
     meanwhile: Callable[[Mapping[str, Told]], None] = lambda _: None,
     may_be_away: bool = False,
 ) -> dict[str, Told]:
     """Release all of them at once and watch until each has come to its end. `stories` are by a sentence.
+
+    Users come by the world's own gateway, or by the one at `gateway_url`.
 
     `meanwhile` is called after every look. The world `may_be_away` when Git comes: then it comes again.
     """
@@ -272,7 +277,10 @@ def tell(
     before = [_manifest(strategy, story, GOOD) for story in stories.values() if not story.first]
     world.outrider("apply", "--filename", "-", "--wait", stdin=_stream(before))
     after = _stream([_manifest(strategy, story, BAD) for story in stories.values()])
-    with _traffic(world.info.gateway_url, by_name), _git(world, after, may_be_away=may_be_away):
+    gateway = gateway_url or world.info.gateway_url
+    for story in stories.values():
+        wait_for(lambda story=story: story.first or _is_open(gateway, story.name), f"the way to {story.name}")  # type: ignore[misc]
+    with _traffic(gateway, by_name), _git(world, after, may_be_away=may_be_away):
         until = time.monotonic() + LONGEST
         while time.monotonic() < until and not all(one.over for one in told.values()):
             for name, look in _looks(world):
@@ -319,6 +327,15 @@ def _faults(stories: Iterable[Story]) -> dict[str, Any]:
 
 def _stream(manifests: Sequence[Mapping[str, Any]]) -> str:
     return "\n---\n".join(json.dumps(manifest) for manifest in manifests)
+
+
+def _is_open(gateway: str, name: str) -> bool:
+    """Whether the gateway knows the way: Traefik looks at changes every two seconds."""
+    try:
+        with urllib.request.urlopen(f"{gateway}/{NAMESPACE}/{name}/v1/models", timeout=PATIENCE) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -370,10 +387,9 @@ def _git(world: LocalWorld, manifests: str, *, may_be_away: bool) -> Iterator[No
 
 
 def _looks(world: LocalWorld) -> list[tuple[str, Look]]:
-    path = f"/apis/inference.llm-d.io/v1alpha1/namespaces/{NAMESPACE}/llmdeployments"
-    found = call(world, path)
+    found = listed(world, LLM_DEPLOYMENT, NAMESPACE)
     now = time.monotonic()
-    return [(one["metadata"]["name"], Look(now, one.get("status") or {})) for one in found["items"]]
+    return [(one["metadata"]["name"], Look(now, one.get("status") or {})) for one in found]
 
 
 def _happen(world: LocalWorld, name: str, incident: Incident) -> None:

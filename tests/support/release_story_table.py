@@ -1,6 +1,7 @@
 """What may go wrong with a release, and what has to become of it: the same table for every strategy."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from release_stories import (
     BAD,
@@ -18,6 +19,8 @@ EVERYBODY = (GOOD, BAD)
 ONLY_LONG = {"error-above-prompt-tokens": 200}
 SLOW = {"slow-token-factor": 20}
 """A token every quarter of a second, and an answer of 16 in four."""
+THOUGHT = {"extra-latency-ms": 200}
+"""Answers begin when a model has thought: Go's reverse proxy, and so Traefik, breaks off some that begin at once."""
 WRONG = ("ErrorsWorse", "AllRecentFailed")
 HUNG = (*WRONG, "Stalled")
 
@@ -34,6 +37,21 @@ def stories(strategy: str) -> dict[str, Story]:
         # Its preview has no traffic, and afterwards there is nobody to compare with: see 0004, "What stays open".
         del table["a version that refuses (4xx) what the old one answers is taken back"]
     return table
+
+
+def first_stories(strategy: str) -> dict[str, Story]:
+    """Those that are also told behind another gateway, which follows changes every two seconds. None of them has an
+    incident: from here nobody reaches the pods of a world with a network of its own.
+    """
+    table = _of_good_versions(strategy) | _of_bad_versions(strategy)
+    wanted = {"good", "errors", "slow", "mute"}
+    return {
+        sentence: replace(
+            story, name=f"{story.name}-{strategy.lower()}", strategy=strategy, everybody=THOUGHT, routes_follow=5.0
+        )
+        for sentence, story in table.items()
+        if story.name in wanted
+    }
 
 
 def _of_good_versions(strategy: str) -> dict[str, Story]:
@@ -60,6 +78,9 @@ def _of_bad_versions(strategy: str) -> dict[str, Story]:
     # Of a blue-green release only its probes would hang: it is told what happens under everybody's traffic.
     hangs = Incident(has_all_traffic if strategy == "BlueGreen" else is_tried, {"wedge": True})
     return {
+        "a version that answers errors is taken back": Story(
+            name="errors", reasons=WRONG, fault={"error-rate": 0.4}, replicas=replicas, window=window
+        ),
         "a slow version is taken back for its latency": Story(
             name="slow",
             reasons=("LatencyWorse", "TriggerFired"),

@@ -1,13 +1,19 @@
 """A local world's API and its simulated servers, asked directly: a command costs half a second of a processor."""
 
+import asyncio
 import json
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from story_world import LocalWorld
 
 from outrider.api.labels import MODEL_VERSION
+from outrider.kube.api import Kind
+from outrider.kube.http import HttpApi
+from outrider.kube.kubeconfig import load_kubeconfig
+from outrider.kube.objects import POD
 
 TIMEOUT = 10.0
 
@@ -21,10 +27,19 @@ def call(world: LocalWorld, path: str, patch: object = None, *, method: str = "G
         return json.load(answer)
 
 
+def listed(world: LocalWorld, kind: Kind[Any], namespace: str) -> list[dict[str, Any]]:
+    """All objects of a kind, from whatever keeps them: a Kubernetes API server too."""
+
+    async def ask() -> list[dict[str, Any]]:
+        async with HttpApi(load_kubeconfig([Path(world.info.kubeconfig)])) as api:
+            return list((await api.list(kind.into(dict), namespace=namespace)).items)
+
+    return asyncio.run(ask())
+
+
 def pods_of(world: LocalWorld, namespace: str, version: str) -> list[dict[str, Any]]:
     """The pods that run this version of a model and are not on their way out."""
-    pods = call(world, f"/api/v1/namespaces/{namespace}/pods")["items"]
-    there = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    there = [pod for pod in listed(world, POD, namespace) if not pod["metadata"].get("deletionTimestamp")]
     return [pod for pod in there if pod["metadata"]["labels"].get(MODEL_VERSION) == version]
 
 
