@@ -19,7 +19,7 @@ from outrider.local.store.history import Change
 from outrider.local.store.records import decode
 from outrider.plan.deployment.rejection import ABORTED
 from outrider.sim.kubelet import has_condition, ready
-from outrider.sim.truth import ANY, Truth, is_of_drill, rejection, served_by, takers
+from outrider.sim.truth import ANY, PodTruth, Truth, is_of_drill, rejection, served_by, takers
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -89,7 +89,7 @@ class Promises:
         was_ready = known.ready_since is not None and not known.ending
         going = change.removed or bool(meta.get("deletionTimestamp"))
         if was_ready and going:
-            yield from self._one_less(name, meta["name"], now)
+            yield from self._one_less(name, meta["name"], known, now)
 
     def _one_more(self, name: str, now: float) -> Broken:
         service, truth = self.truth.service(name), self.truth
@@ -106,8 +106,10 @@ class Promises:
                 f"{name} gets its {len(pods) + 1}th pod, and never more than {most} were wanted",
             )
 
-    def _one_less(self, name: str, pod: str, now: float) -> Broken:
+    def _one_less(self, name: str, pod: str, known: PodTruth, now: float) -> Broken:
         service, truth = self.truth.service(name), self.truth
+        if truth.is_superseded(name, known):
+            return
         wishes = list(service.recent(now - truth.window))
         disturbed = now - service.disturbed_at
         if not all(wish.exists for wish in wishes) or disturbed < MOMENT:

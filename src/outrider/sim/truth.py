@@ -20,7 +20,7 @@ from outrider.api.spec_operations import STEPWISE
 from outrider.api.version import is_previous_stable
 from outrider.controllers.deployment.gather import parse_deployment
 from outrider.kube.api import Kind, Object
-from outrider.kube.objects import ENDPOINT_SLICE, POD
+from outrider.kube.objects import ENDPOINT_SLICE, POD, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
 from outrider.plan.deployment.fleet import steps_of
@@ -86,6 +86,9 @@ class Service:
     """Whether a person ever took a release back."""
     beside: bool = False
     """Whether a version was ever to be released beside the old one, which takes pods for both."""
+    selected: str = ""
+    """The revision that its Service selects; empty where that selects every one."""
+    ever_selected: set[str] = field(default_factory=set)
     slices: dict[str, int] = field(default_factory=dict)
     """EndpointSlice to the number of endpoints in it that take requests."""
 
@@ -138,6 +141,7 @@ class Truth:
             VERSION_PIN.plural: self._version_pin,
             ENDPOINT_SLICE.plural: self._endpoints,
             MODEL_REVISION.plural: self._revision,
+            SERVICE.plural: self._selector,
         }
 
     def service(self, name: str) -> Service:
@@ -153,6 +157,17 @@ class Truth:
         """Whether as many pods of a version are ready now as were wanted at some time in the window."""
         serving = sum(1 for pod in self.ready_pods(name) if pod.version == version)
         return any(0 < wish.replicas <= serving for wish in self.service(name).recent(_now() - self.window))
+
+    def is_superseded(self, name: str, pod: PodTruth) -> bool:
+        """Whether the pod is of a candidate beside what serves, that people have replaced by yet another version.
+
+        It was more than was wanted. Not where they went back to what serves, and not if it ever served by itself.
+        """
+        service = self.service(name)
+        main = {one.version for one in self.pods_of(name) if one.revision == service.selected}
+        others = [wish for wish in service.recent(_now() - self.window) if wish.version not in {ANY, *main}]
+        yet_another = len(others) > 1 or service.wishes[-1:] == others  # the first of several asked for this very pod
+        return yet_another and bool(service.selected) and pod.revision not in service.ever_selected
 
     def disturb(self, name: str) -> None:
         self.service(name).disturbed_at = _now()
@@ -234,6 +249,15 @@ class Truth:
         written = str(((obj.get("spec") or {}).get("model") or {}).get("version") or ANY)
         service.spec_version = ANY if is_previous_stable(written) or parsed.spec is None else written
         self._wish(service)
+
+    def _selector(self, change: Change, obj: Object) -> None:
+        name = (obj["metadata"].get("labels") or {}).get(labels.DEPLOYMENT, "")
+        if not name or obj["metadata"]["name"] != service_name(name):
+            return
+        service = self.service(name)
+        selector = (obj.get("spec") or {}).get("selector") or {}
+        service.selected = "" if change.removed else selector.get(labels.REVISION, "")
+        service.ever_selected.add(service.selected)
 
     def _wish(self, service: Service) -> None:
         self.news += 1 + (_moments(service.spec) if service.spec is not None else 0)
