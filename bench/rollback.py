@@ -20,7 +20,7 @@ import os
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -80,14 +80,21 @@ class Bench:
         sending = asyncio.create_task(self.traffic.run())
         try:
             found = {
-                "warm": [await self._by_hand("10m") for _ in range(self._options.warm)],
-                "cold": [await self._by_hand("0s") for _ in range(self._options.cold)],
+                "warm": await self._repeat("warm", self._options.warm, lambda: self._by_hand("10m")),
+                "cold": await self._repeat("cold", self._options.cold, lambda: self._by_hand("0s")),
             }
             assert not self.traffic.tally.failed_requests, self.traffic.tally.failures
-            found["by_evidence"] = [await self._by_evidence() for _ in range(self._options.by_evidence)]
+            found["by_evidence"] = await self._repeat("by evidence", self._options.by_evidence, self._by_evidence)
         finally:
             self.traffic.stop()
             await sending
+        return found
+
+    async def _repeat(self, what: str, times: int, once: Callable[[], Awaitable[float]]) -> list[float]:
+        found = []
+        for number in range(1, times + 1):
+            found.append(await once())
+            print(f"{what}, {number} of {times}: {found[-1]:.1f} s", file=sys.stderr, flush=True)
         return found
 
     async def _by_hand(self, standby: str) -> float:
