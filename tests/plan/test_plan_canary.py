@@ -338,3 +338,47 @@ def test_a_canary_is_not_promoted_because_the_old_version_is_away_for_a_moment()
     go_on(made, 10, rounds=40)
     assert (release(made).stage, selected(made), weights(made)) == ("Canary", "v1.0.0", [90, 10])
     assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 1}
+
+
+def _lose_a_pod(made: PlanWorld, version: str, rounds: int = 30) -> None:
+    """One of its pods is not ready any more, and loads again for so many rounds."""
+    lost = next(pod for pod in made.pods if pod["metadata"]["labels"][labels.MODEL_VERSION] == version)
+    lost["status"]["conditions"] = []
+    lost["age"] = -rounds
+
+
+def test_going_back_by_the_spec_leaves_a_share_with_the_candidate_until_the_old_version_can_carry_all() -> None:
+    made = world(canary={"steps": [{"weight": 50, "duration": "1h"}]})
+    released(made)
+    _lose_a_pod(made, "v1.0.0")
+    made.reconcile()
+    made.version("v1.0.0")
+    made.reconcile()
+    assert (selected(made), weights(made)) == ("v1.0.0", [75, 25])
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 2}, "and it gets no more pods"
+    go_on(made, rounds=60)
+    assert (weights(made), sizes(made)) == ([1], {"v1.0.0": 4})
+
+
+def test_a_person_who_rolls_back_leaves_nothing_with_the_candidate_whatever_the_old_version_can_carry() -> None:
+    made = world(canary={"steps": [{"weight": 50, "duration": "1h"}]})
+    at = released(made)
+    _lose_a_pod(made, "v1.0.0")
+    made.reconcile()
+    made.set_pin(version="v1.0.0", rejects=at.revision)
+    made.reconcile()
+    assert (selected(made), weights(made)) == ("v1.0.0", [1])
+    go_on(made, rounds=3)
+    assert sizes(made) == {"v1.0.0": 4}
+
+
+def test_standby_outlasts_its_time_while_what_took_over_does_not_answer_in_full() -> None:
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 80)
+    assert release(made).stage == "Standby"
+    _lose_a_pod(made, "v2.0.0", rounds=40)
+    go_on(made, 400, rounds=20)
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
+    go_on(made, 20, rounds=40)
+    assert sizes(made) == {"v2.0.0": 4}

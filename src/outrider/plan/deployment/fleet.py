@@ -16,8 +16,7 @@ from outrider.api.meta import parse_time
 from outrider.api.names import revision_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_operations import STEPWISE
-from outrider.plan.deployment import rejection
-from outrider.plan.deployment.effective import find_revision, has_served
+from outrider.plan.deployment.effective import find_revision, has_served, rejected
 from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.picker import SCHEDULER
 from outrider.plan.deployment.snapshot import PodView, Snapshot
@@ -195,10 +194,10 @@ def _other(
             )
         going_back = traffic is not None and target == traffic.revision
         return Resize(one, min(wanted, one.spec_replicas) if going_back else wanted, "it takes requests")
-    if not short and (
-        is_standby(release, one.revision, target, now) or _is_last_resort(snapshot, one, traffic, wanted)
-    ):
+    if is_standby(release, one.revision, target, now) and not short:
         return Resize(one, wanted, "it stays loaded to go back to")
+    if _is_last_resort(snapshot, one, traffic, wanted) and not short:
+        return Resize(one, min(wanted, one.spec_replicas), "what has its traffic does not answer in full")
     return Resize(one, None, "nothing is sent to its pods any more")
 
 
@@ -218,7 +217,7 @@ def _is_last_resort(snapshot: Snapshot, one: WorkloadView, traffic: TrafficStatu
     full at the moment, and they have served before it.
     """
     revision = find_revision(snapshot.revisions, one.revision)
-    if revision is None or not has_served(revision) or rejection.stands(revision):
+    if revision is None or not has_served(revision) or rejected(snapshot, revision):
         return False
     return ready(snapshot, traffic.revision) < wanted and ready(snapshot, one.revision) > 0
 

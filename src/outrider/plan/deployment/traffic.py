@@ -12,8 +12,8 @@ import msgspec
 from outrider.api.labels import REVISION
 from outrider.api.llmdeployment import ReleaseStatus, TrafficStatus
 from outrider.api.names import candidate_service_name
-from outrider.plan.deployment import fleet, rejection
-from outrider.plan.deployment.effective import current_revision, find_revision
+from outrider.plan.deployment import fleet
+from outrider.plan.deployment.effective import current_revision, find_revision, rejected
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
 
@@ -58,13 +58,13 @@ def _has_taken_over(snapshot: Snapshot, target: str) -> bool:
 
 def _still_shared(snapshot: Snapshot, target: str, wanted: int) -> TrafficStatus | None:
     """Going back in the middle of a release, to what lost a pod meanwhile: what the pods that are left cannot carry
-    stays with the candidate, unless it was taken back because it is bad.
+    stays with the candidate, unless it was taken back, by itself or by a person.
     """
     before = snapshot.deployment.status.traffic
     if before is None or before.revision != target or before.candidate in ("", target):
         return None
     able, candidate = fleet.ready(snapshot, target), find_revision(snapshot.revisions, before.candidate)
-    bad = candidate is None or rejection.stands(candidate)
+    bad = candidate is None or rejected(snapshot, candidate)
     if bad or able >= wanted or not fleet.ready(snapshot, before.candidate):
         return None
     weight = min(before.weight, 100 * (wanted - able) // wanted)
