@@ -60,11 +60,8 @@ def _simpler(scenario: Scenario) -> Iterator[Scenario]:
         for start in range(0, len(incidents), size):
             yield _with(scenario, incidents=incidents[:start] + incidents[start + size :])
         size //= 2
-    for name, value in (
-        ("operators", 1),
-        ("nodes", max(1, -(-_gpus_needed(scenario) // scenario.gpus))),
-        ("load_seconds", 3.0),
-    ):
+    nodes = -(-_gpus_needed(scenario) // scenario.gpus) if scenario.gpus else 1
+    for name, value in (("operators", 1), ("nodes", max(1, nodes)), ("load_seconds", 3.0)):
         if getattr(scenario, name) > value:
             yield _with(scenario, **{name: value})
     for place, incident in enumerate(incidents):
