@@ -135,7 +135,8 @@ def _of_bad_versions(strategy: str) -> dict[str, Story]:
 
 
 def _of_what_is_not_the_version(strategy: str) -> dict[str, Story]:
-    replicas, patient = replicas_of(strategy), {"blueGreen": {"previewDuration": "25s"}}
+    # A step has to last until an incident of both can be told from chance, which takes some five looks.
+    replicas, patient = replicas_of(strategy), {"blueGreen": {"previewDuration": "40s"}} | _one_step("40s")
     return {
         "an incident of both versions holds the release, which goes on when it is over": Story(
             name="shared",
@@ -182,7 +183,7 @@ def replicas_of(strategy: str) -> int:
     return 2 if strategy == "RollingUpdate" else 1
 
 
-def _one_step(duration: str) -> Mapping[str, object]:
+def _one_step(duration: str) -> dict[str, object]:
     """Of a canary release; the other strategies do not look at it."""
     return {"canary": {"steps": [{"weight": 50, "duration": duration}]}}
 
