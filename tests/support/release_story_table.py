@@ -1,6 +1,5 @@
 """What may go wrong with a release, and what has to become of it: the same table for every strategy."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from release_stories import (
