@@ -149,7 +149,7 @@ class WorldFolder:
 
     def _open_lock(self) -> IO[str]:
         for _ in range(_DELETED_AT_MOST):
-            # The folder is being deleted. Path.mkdir says "exists" where it went before it could be seen to be a folder.
+            # The folder is being deleted. Path.mkdir says "exists" where it went before it was seen to be a folder.
             with suppress(FileNotFoundError, FileExistsError):
                 self.create()
                 return os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600))
