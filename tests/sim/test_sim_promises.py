@@ -8,7 +8,7 @@ import saboteurs
 from saboteurs import saboteur
 
 from outrider.sim.crashes import CANARY, NAME, SPEC
-from outrider.sim.incidents import Apply, Drill, Edit, Scenario, SlowLoads
+from outrider.sim.incidents import AnyIncident, Apply, Drill, Edit, Scenario, SlowLoads
 from outrider.sim.run import run
 
 STORY = (
@@ -65,12 +65,18 @@ CAUGHT: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], st
 }
 
 
-@pytest.mark.parametrize("what", CAUGHT)
-def test_an_operator_that_breaks_a_promise_is_caught(what: str) -> None:
-    falsify, promise = CAUGHT[what]
-    outcome = run(Scenario(seed=1, incidents=STORY, load_seconds=3.0), between=saboteur(falsify))
+def _is_caught(
+    incidents: tuple[AnyIncident, ...], falsify: Callable[[str, Any, dict[str, Any]], dict[str, Any]], promise: str
+) -> None:
+    """An operator whose writes are falsified breaks that promise first."""
+    outcome = run(Scenario(seed=1, incidents=incidents, load_seconds=3.0), between=saboteur(falsify))
     assert outcome.violation is not None
     assert outcome.violation.promise == promise, outcome.violation.message
+
+
+@pytest.mark.parametrize("what", CAUGHT)
+def test_an_operator_that_breaks_a_promise_is_caught(what: str) -> None:
+    _is_caught(STORY, *CAUGHT[what])
 
 
 CAUGHT_BY_STEPS: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], str]] = {
@@ -88,10 +94,7 @@ CAUGHT_BY_STEPS: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, 
 
 @pytest.mark.parametrize("what", CAUGHT_BY_STEPS)
 def test_an_operator_that_breaks_a_promise_of_a_release_by_steps_is_caught(what: str) -> None:
-    falsify, promise = CAUGHT_BY_STEPS[what]
-    outcome = run(Scenario(seed=1, incidents=BY_STEPS, load_seconds=3.0), between=saboteur(falsify))
-    assert outcome.violation is not None
-    assert outcome.violation.promise == promise, outcome.violation.message
+    _is_caught(BY_STEPS, *CAUGHT_BY_STEPS[what])
 
 
 CAUGHT_BY_DRILLS: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], str]] = {
@@ -103,10 +106,7 @@ CAUGHT_BY_DRILLS: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str,
 
 @pytest.mark.parametrize("what", CAUGHT_BY_DRILLS)
 def test_an_operator_that_breaks_a_promise_of_drills_is_caught(what: str) -> None:
-    falsify, promise = CAUGHT_BY_DRILLS[what]
-    outcome = run(Scenario(seed=1, incidents=DRILLED, load_seconds=3.0), between=saboteur(falsify))
-    assert outcome.violation is not None
-    assert outcome.violation.promise == promise, outcome.violation.message
+    _is_caught(DRILLED, *CAUGHT_BY_DRILLS[what])
 
 
 def test_an_operator_that_cuts_off_traffic_is_caught() -> None:

@@ -93,6 +93,11 @@ class LLMDeploymentSpec(msgspec.Struct, frozen=True, rename="camel"):
         return self.deployment.progress_deadline_seconds or self.start_seconds
 
     @property
+    def workload_deadline_seconds(self) -> int:
+        """The same for a Deployment, in seconds: never shorter than what one pod may take to load."""
+        return max(self.progress_deadline_seconds, self.start_seconds)
+
+    @property
     def start_seconds(self) -> int:
         """How long one pod may take to load its model, in seconds: what the startup probe must allow."""
         return catalog.start_seconds(self.model.weights_bytes)

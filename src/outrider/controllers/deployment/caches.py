@@ -9,6 +9,7 @@ import structlog
 
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
+from outrider.api.meta import ObjectMeta
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.config import GatewayConfig
@@ -89,7 +90,7 @@ class Caches:
             labelled = partial(optional, labels=labels.DEPLOYMENT, indexes={BY_DEPLOYMENT: _by_own_label})
             self.extras = tuple(labelled(kind=kind) for kind in PICKER_KINDS)
         # Of the whole cluster, where that may be looked at: GPUs are held by anybody.
-        self.pods: InformerGroup[Pod] = in_namespaces(kind=POD, indexes={BY_DEPLOYMENT: _by_label, BY_GPU: _by_gpu})
+        self.pods: InformerGroup[Pod] = in_namespaces(kind=POD, indexes={BY_DEPLOYMENT: _by_own_label, BY_GPU: _by_gpu})
         self.nodes: Informer[Node] | None = None if namespaces else Informer(api, NODE, clock, rng=rng)
         own: tuple[InformerGroup[Any], ...] = (
             self.deployments, self.revisions, self.pins, self.workloads, self.services, self.routes, self.budgets,
@@ -132,9 +133,14 @@ def _gateways(
     return InformerGroup(api, kind, clock, namespaces=where, fields=only, optional=True, absent_retry=INTERVAL, rng=rng)
 
 
+def labelled_value(metadata: ObjectMeta) -> str:
+    """Whose the object is, by the label of a service or of its drills; empty where it is nobody's."""
+    return metadata.labels.get(labels.DEPLOYMENT) or metadata.labels.get(labels.DRILL_OF) or ""
+
+
 def _by_own_label(obj: Any) -> Iterable[str]:
     metadata = metadata_of(obj)
-    value = metadata.labels.get(labels.DEPLOYMENT) or metadata.labels.get(labels.DRILL_OF)
+    value = labelled_value(metadata)
     return (f"{metadata.namespace}/{value}",) if value else ()
 
 
@@ -144,10 +150,6 @@ def _by_namespace(obj: Any) -> Iterable[str]:
 
 def _by_revision_owner(revision: ModelRevision) -> Iterable[str]:
     return (f"{revision.metadata.namespace}/{revision.spec.deployment}",)
-
-
-def _by_label(pod: Pod) -> Iterable[str]:
-    return _by_own_label(pod)
 
 
 def _by_gpu(pod: Pod) -> Iterable[str]:

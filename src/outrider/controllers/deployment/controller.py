@@ -13,7 +13,7 @@ from outrider.api.names import label_value, picker_names, service_name, service_
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
-from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches
+from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches, labelled_value
 from outrider.controllers.deployment.gather import (
     Observed,
     build_snapshot,
@@ -126,7 +126,7 @@ class DeploymentController:
         )
 
     def _keys_of_pod(self, pod: Pod) -> Iterable[str]:
-        value = pod.metadata.labels.get(labels.DEPLOYMENT) or pod.metadata.labels.get(labels.DRILL_OF)
+        value = labelled_value(pod.metadata)
         if not value:
             return ()
         key = f"{pod.metadata.namespace}/{value}"

@@ -83,8 +83,8 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> 
         unschedulable=_unschedulable(pod),
         created=parse_time(pod.metadata.creation_timestamp),
         finished=pod.status.phase in FINISHED,
-        loaded_at=_loaded_at(pod),
-        up_since=_up_since(pod),
+        loaded_at=_true_since(pod, labels.ANSWERS_REQUESTS),
+        up_since=_true_since(pod, "ContainersReady"),
         drill=(pod.metadata.annotations.get(labels.DRILL) or "unknown") if is_of_drill(pod) else "",
         probe=probe,
     )
@@ -95,14 +95,10 @@ def is_of_drill(pod: Pod) -> bool:
     return labels.DRILL_OF in pod.metadata.labels
 
 
-def _up_since(pod: Pod) -> float | None:
-    found = find_condition(pod.status.conditions, "ContainersReady")
+def _true_since(pod: Pod, kind: str) -> float | None:
+    """Since when the condition is True; None where it is not."""
+    found = find_condition(pod.status.conditions, kind)
     return parse_time(found.last_transition_time) if found is not None and found.status == "True" else None
-
-
-def _loaded_at(pod: Pod) -> float | None:
-    gate = find_condition(pod.status.conditions, labels.ANSWERS_REQUESTS)
-    return parse_time(gate.last_transition_time) if gate is not None and gate.status == "True" else None
 
 
 def _waiting(pod: Pod) -> tuple[str, str]:

@@ -127,8 +127,7 @@ def with_load(facts: Facts, drilled: DrillStatus | None) -> dict[str, ModelRevis
     if spec is None or revision is None or drilled.seconds is None or drilled.revision not in facts.states:
         return facts.states
     found, status = weights.store(spec, revision.spec), facts.states[drilled.revision]
-    pods = drill_pods.answered(facts, drilled)
-    nodes = tuple(sorted({pod.node for pod in pods if pod.node})) if found.of_node else ()
+    nodes = found.nodes(drill_pods.answered(facts, drilled))
     measured = LoadStatus(drilled.ended_at, drilled.seconds, "Drill", found.name, nodes)
     load = standby.drilled(status.load, measured)
     return dict(facts.states) | {drilled.revision: msgspec.structs.replace(status, load=load)}

@@ -118,10 +118,15 @@ def _unplaced(facts: Facts, drill: DrillStatus, pod: PodView) -> Judged:
     since = pod.created if pod.created is not None else _started(facts, drill)
     if not pod.unschedulable or facts.now - since < SCHEDULED_WITHIN:
         return Judged("Running", "Scheduling", f"{pod.name} waits for a node", looks_again_at=since + SCHEDULED_WITHIN)
+    why = no_room(facts) or pod.unschedulable.rstrip(".")
+    return Judged("NotPossible", "NoGPUs", f"{pod.name} finds no node: {why}")
+
+
+def no_room(facts: Facts) -> str:
+    """What is missing for one pod more, as a clause; empty where nothing is, or nobody can tell."""
     need = capacity.Need(facts.snapshot.deployment.metadata.key, facts.wish.gpus_per_replica, wanted=1, unplaced=1)
     verdict = capacity.assess(need, facts.snapshot.capacity)
-    why = verdict.message if verdict.available is False else pod.unschedulable
-    return Judged("NotPossible", "NoGPUs", f"{pod.name} finds no node: {why.rstrip('.')}")
+    return verdict.message.rstrip(".") if verdict.available is False else ""
 
 
 def _asked(facts: Facts, pod: PodView) -> Judged:
@@ -156,7 +161,7 @@ def _unasked(pod: PodView) -> Judged:
 def _deadline(facts: Facts) -> float:
     """Seconds that a pod may take to load: as long as in a release."""
     spec = facts.snapshot.parsed.spec
-    return float(max(spec.progress_deadline_seconds, spec.start_seconds)) if spec is not None else 0.0
+    return float(spec.workload_deadline_seconds) if spec is not None else 0.0
 
 
 def _started(facts: Facts, drill: DrillStatus) -> Instant:

@@ -79,11 +79,16 @@ def home(snapshot: Snapshot, revision: str) -> str:
     return own if others_serve else snapshot.name
 
 
+def selected_revision(selector: dict[str, str]) -> str:
+    """The revision that a Service selects; empty where it selects all."""
+    return selector.get(REVISION, "")
+
+
 def selected(snapshot: Snapshot) -> str:
     """The revision that the Service selects, which tells where requests go when the status is lost; empty where it
     selects every pod, or none.
     """
-    said = snapshot.service.selector.get(REVISION, "") if snapshot.service is not None else ""
+    said = selected_revision(snapshot.service.selector) if snapshot.service is not None else ""
     return said if any(pod.revision == said for pod in alive(snapshot)) else ""
 
 

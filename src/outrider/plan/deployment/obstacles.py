@@ -2,7 +2,7 @@
 
 from outrider.api.llmdeployment import DrillStatus
 from outrider.api.modelrevision import ModelRevision
-from outrider.plan.deployment import capacity, drill_pods, fleet
+from outrider.plan.deployment import drill_pods, fleet
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.snapshot import Capacity, PodView
 
@@ -17,7 +17,8 @@ def to_begin(facts: Facts, revision: ModelRevision) -> Obstacle | None:
     found = _in_the_way(facts, revision)
     if found is not None or fleet.ready(facts.snapshot, revision.spec.hash):
         return found
-    return _no_room(facts)
+    missing = drill_pods.no_room(facts)
+    return ("NoGPUs", missing) if missing else None
 
 
 def to_go_on(facts: Facts, revision: ModelRevision, drill: DrillStatus) -> Obstacle | None:
@@ -46,14 +47,6 @@ def _in_the_way(facts: Facts, revision: ModelRevision) -> Obstacle | None:
     if short or facts.capacity.available is False:
         return NEEDED, f"the service itself needs GPUs: {facts.capacity.message.rstrip('.')}"
     return None
-
-
-def _no_room(facts: Facts) -> Obstacle | None:
-    """What is missing for one pod more."""
-    gpus = facts.wish.gpus_per_replica
-    need = capacity.Need(facts.snapshot.deployment.metadata.key, gpus, wanted=1, unplaced=1)
-    verdict = capacity.assess(need, facts.snapshot.capacity)
-    return ("NoGPUs", verdict.message.rstrip(".")) if verdict.available is False else None
 
 
 def _wanted_by_others(facts: Facts, pods: tuple[PodView, ...]) -> Obstacle | None:

@@ -54,7 +54,7 @@ def deployment_body(
         "replicas": spec.desired_replicas if replicas is None else replicas,
         "selector": {"matchLabels": selector(name, revision.hash if alone else "")},
         "strategy": strategy(spec, workload, paused=paused),
-        "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
+        "progressDeadlineSeconds": spec.workload_deadline_seconds,
         "revisionHistoryLimit": 2,
         "template": pod_template(name, spec, revision, config),
         **({"paused": True} if paused else {}),

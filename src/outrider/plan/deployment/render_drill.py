@@ -31,7 +31,7 @@ def drill_body(
             "matchLabels": {labels.DRILL_OF: label_value(owner.metadata.name), labels.REVISION: revision.hash}
         },
         "strategy": {"type": "Recreate"},
-        "progressDeadlineSeconds": max(spec.progress_deadline_seconds, spec.start_seconds),
+        "progressDeadlineSeconds": spec.workload_deadline_seconds,
         "revisionHistoryLimit": 0,
         "template": _template(owner, pod_template(owner.metadata.name, spec, revision, config), requested),
     }

@@ -86,10 +86,9 @@ def with_loads(facts: Facts, revision: str) -> dict[str, ModelRevisionStatus]:
     if not pods:
         return states
     found = weights.store(spec, target)
-    nodes = tuple(sorted({pod.node for pod in pods if pod.node})) if found.of_node else ()
     newest = max(pod.loaded_at for pod in pods if pod.loaded_at is not None)
     seconds = round(median(took for pod in pods if (took := load_seconds(pod)) is not None), 1)
-    measured = LoadStatus(format_time(newest), seconds, "Service", found.name, nodes)
+    measured = LoadStatus(format_time(newest), seconds, "Service", found.name, found.nodes(pods))
     return dict(states) | {revision: msgspec.structs.replace(status, load=joined(status.load, measured))}
 
 

@@ -9,7 +9,6 @@ took all of a service down).
 
 import msgspec
 
-from outrider.api.labels import REVISION
 from outrider.api.llmdeployment import ReleaseStatus, TrafficStatus
 from outrider.api.names import candidate_service_name
 from outrider.plan.deployment import fleet
@@ -24,13 +23,13 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
         return before
     if not fleet.is_stepwise(snapshot) and not snapshot.own_workloads:
         return None
-    main = _main(snapshot, target)
+    main, wanted = _main(snapshot, target), spec.desired_replicas
     if main == target:
-        known = before is not None or _is_alone(snapshot, target) or _has_taken_over(snapshot, target)
-        return _still_shared(snapshot, target, spec.desired_replicas) or (TrafficStatus(target) if known else None)
+        known = before is not None or _is_alone(snapshot, target) or _has_taken_over(snapshot, target, wanted)
+        return _still_shared(snapshot, target, wanted) or (TrafficStatus(target) if known else None)
     if _is_rolled_in_place(snapshot, main, target):
         return None
-    weight = _weight(snapshot, main, target, release, spec.desired_replicas)
+    weight = _weight(snapshot, main, target, release, wanted)
     if weight is None:
         return TrafficStatus(target)
     return TrafficStatus(main, target, weight, candidate_service_name(service, target))
@@ -47,13 +46,13 @@ def _is_alone(snapshot: Snapshot, revision: str) -> bool:
     return all(pod.revision == revision for pod in fleet.alive(snapshot))
 
 
-def _has_taken_over(snapshot: Snapshot, target: str) -> bool:
+def _has_taken_over(snapshot: Snapshot, target: str, wanted: int) -> bool:
     """Whether the target has all its replicas, beside Deployments of other revisions: after the strategy changed in the
     middle of a release, or a status that was lost, nothing else says where requests go, and the others would stay.
     """
-    spec, place = snapshot.parsed.spec, fleet.home(snapshot, target)
+    place = fleet.home(snapshot, target)
     others = any(one.name != place and one.revision != target for one in fleet.workloads(snapshot))
-    return spec is not None and others and fleet.ready(snapshot, target) >= spec.desired_replicas > 0
+    return others and fleet.ready(snapshot, target) >= wanted > 0
 
 
 def _still_shared(snapshot: Snapshot, target: str, wanted: int) -> TrafficStatus | None:
@@ -113,12 +112,7 @@ def gate_waits(snapshot: Snapshot, traffic: TrafficStatus | None, pod: PodView) 
     if pod.revision == traffic.candidate and not service_selects(snapshot, traffic):
         return False
     service = snapshot.service
-    return service is None or selected_revision(service.selector) in ("", pod.revision)
-
-
-def selected_revision(selector: dict[str, str]) -> str:
-    """The revision that a Service selects; empty where it selects all."""
-    return selector.get(REVISION, "")
+    return service is None or fleet.selected_revision(service.selector) in ("", pod.revision)
 
 
 def service_selects(snapshot: Snapshot, traffic: TrafficStatus | None) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from outrider.api.model_uri import ModelUri
 from outrider.api.modelrevision import LoadStatus, ModelRevisionSpec
 from outrider.api.spec import LLMDeploymentSpec
-from outrider.plan.deployment.snapshot import Snapshot
+from outrider.plan.deployment.snapshot import PodView, Snapshot
 from outrider.plan.deployment.volumes import ROOT_HOME, storage
 
 HUB = "huggingface"
@@ -29,6 +29,10 @@ class Store(msgspec.Struct, frozen=True):
     """Whether each node has its own."""
     why_not: str = ""
     """Why there is none, as a clause."""
+
+    def nodes(self, pods: Iterable[PodView]) -> tuple[str, ...]:
+        """The nodes on which it is known to be since these pods have loaded; none where it is not a node's."""
+        return tuple(sorted({pod.node for pod in pods if pod.node})) if self.of_node else ()
 
 
 def store(spec: LLMDeploymentSpec, revision: ModelRevisionSpec) -> Store:
