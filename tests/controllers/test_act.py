@@ -13,9 +13,9 @@ from outrider.api.llmdeployment import LLMDeployment
 from outrider.api.meta import Condition
 from outrider.controllers.act import UnknownKind, execute
 from outrider.kube.api import Conflict
-from outrider.kube.objects import CONFIG_MAP, POD, SERVICE
+from outrider.kube.objects import CONFIG_MAP, POD, POD_DISRUPTION_BUDGET, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, SetPodCondition
+from outrider.plan.actions import Apply, Create, Delete, Emit, Evict, PatchStatus, Plan, SetPodCondition
 from outrider.sim.world import NAMESPACE_NAME
 
 SERVICE_BODY: dict[str, Any] = {
@@ -24,6 +24,7 @@ SERVICE_BODY: dict[str, Any] = {
     "metadata": {"name": "llama", "namespace": NAMESPACE_NAME},
     "spec": {"selector": {"a": "b"}, "ports": [{"name": "http", "port": 8080}]},
 }
+BUDGET = {"maxUnavailable": 0, "selector": {"matchLabels": {"a": "b"}}}
 NOTE_BODY = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": NAMESPACE_NAME}}
 
 
@@ -131,5 +132,32 @@ def test_a_condition_of_a_pod_leaves_those_of_others_and_is_only_for_that_very_p
             "ContainersReady": "True",
             "example.com/go": "True",
         }
+
+    in_a_world(story)
+
+
+def test_an_eviction_is_of_one_very_pod_asks_the_budget_and_is_told() -> None:
+    async def story(world: OperatorWorld, deployment: LLMDeployment) -> None:
+        told: list[Emit] = []
+
+        async def evicts(uid: str) -> int:
+            asked = Evict(NAMESPACE_NAME, "replica", uid, "EvictedForGPUFault", "its GPU is faulty")
+            return await execute(
+                world.api, Plan(actions=(asked,)), LLM_DEPLOYMENT, deployment.metadata, tell=told.append
+            )
+
+        pod = {"metadata": {"name": "replica", "namespace": NAMESPACE_NAME, "labels": {"a": "b"}}}
+        created = await world.api.create(POD.into(dict), pod | {"spec": {"containers": [{"name": "c", "image": "i"}]}})
+        uid = created["metadata"]["uid"]
+        await world.api.patch_status(POD, "replica", {"phase": "Running"}, NAMESPACE_NAME)
+        budget = {"metadata": {"name": "all", "namespace": NAMESPACE_NAME}, "spec": BUDGET}
+        await world.api.create(POD_DISRUPTION_BUDGET.into(dict), budget)
+        assert await evicts("another-uid") == 0
+        assert await evicts(uid) == 0, "its budget allows none"
+        assert told == []
+        await world.api.delete(POD_DISRUPTION_BUDGET, "all", NAMESPACE_NAME)
+        assert await evicts(uid) == 1
+        assert told == [Emit("Warning", "EvictedForGPUFault", "its GPU is faulty")]
+        assert await evicts(uid) == 0, "it is gone, or going: nothing more to do"
 
     in_a_world(story)

@@ -15,9 +15,10 @@ from outrider.api.llmdeployment import LLMDeployment, LLMDeploymentStatus
 from outrider.api.meta import Condition, find_condition, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
+from outrider.controllers.deployment.faults import faults
 from outrider.controllers.deployment.gather import PICKER_KINDS, Observed, build_snapshot
 from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, Scale, SetPodCondition
+from outrider.plan.actions import Apply, Create, Delete, Emit, Evict, PatchStatus, Plan, Scale, SetPodCondition
 from outrider.plan.deployment import Snapshot, plan
 from outrider.plan.deployment.observed import ClusterKinds
 from outrider.plan.deployment.snapshot import PlanConfig, ProbeView, Watch
@@ -154,6 +155,7 @@ class PlanWorld:
         pods = [msgspec.convert(pod, Pod) for pod in self.pods]
         foreign = [msgspec.convert(pod, Pod) for pod in self.foreign_pods]
         services = [msgspec.convert(body, Service) for (kind, _), body in self.objects.items() if kind == "Service"]
+        nodes = [msgspec.convert(node, Node) for node in self.nodes]
         routes = [msgspec.convert(body, HTTPRoute) for (kind, _), body in self.objects.items() if kind == "HTTPRoute"]
         observed = Observed(
             deployment=msgspec.json.decode(msgspec.json.encode(self.manifest), type=LLMDeployment),
@@ -175,7 +177,8 @@ class PlanWorld:
             budget=self._child("PodDisruptionBudget", PodDisruptionBudget),
             pods=pods,
             gpu_pods=[*pods, *foreign],
-            nodes=[msgspec.convert(node, Node) for node in self.nodes],
+            nodes=nodes,
+            faults=faults(nodes, [*pods, *foreign]),
             probes=self._probes() if self.probing else {},
             watch=self._watch(),
             probing_since=START - 3600 if self.probing else None,
@@ -255,6 +258,11 @@ class PlanWorld:
                 target = self.pin if kind == "VersionPin" else self.objects.get((kind, name))
                 if target is not None:
                     target["status"] = merged(target.get("status"), status)
+            case Evict(uid=uid, reason=reason, why=why):
+                self.events.append(Emit("Warning", reason, why))
+                for pod in self.pods:
+                    if pod["metadata"]["uid"] == uid:
+                        self._delete(pod)
             case SetPodCondition(uid=uid, condition=condition):
                 for pod in self.pods:
                     if pod["metadata"]["uid"] == uid:

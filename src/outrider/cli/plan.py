@@ -19,7 +19,7 @@ from outrider.controllers.monitoring.gather import monitor_of
 from outrider.controllers.published import published
 from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT
-from outrider.plan.actions import Apply, Create, Delete, Emit, PatchStatus, Plan, Scale, SetPodCondition
+from outrider.plan.actions import Apply, Create, Delete, Emit, Evict, PatchStatus, Plan, Scale, SetPodCondition
 from outrider.plan.deployment import Snapshot, desired
 from outrider.plan.deployment import plan as decide
 
@@ -144,6 +144,8 @@ def _sentence(action: Any) -> str:
             return f"note on {kind} {name}: {why}"
         case SetPodCondition(name=name, condition=condition, why=why):
             return f"set {condition.type} of pod {name} to {condition.status}: {why}"
+        case Evict(name=name, why=why):
+            return f"evict pod {name}: {why}"
         case Emit(reason=reason, note=note):
             return f"event {reason}: {note}"
     raise AssertionError(f"unknown action {action!r}")

@@ -7,10 +7,10 @@ import msgspec
 
 from outrider.api.labels import FIELD_OWNER
 from outrider.api.meta import ObjectMeta
-from outrider.kube.api import AlreadyExists, Api, Conflict, Invalid, Kind, NotFound
+from outrider.kube.api import AlreadyExists, Api, Conflict, Invalid, Kind, NotFound, TooManyRequests
 from outrider.kube.objects import DEPLOYMENT, POD
 from outrider.kube.resources import written_kind
-from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan, Scale, SetPodCondition
+from outrider.plan.actions import Action, Apply, Create, Delete, Emit, Evict, PatchStatus, Plan, Scale, SetPodCondition
 
 Written = Callable[[Kind[Any], Any], None]
 """Told what the API server answered to a write, so that caches can show it at once."""
@@ -69,17 +69,16 @@ async def _carry_out(api: Api, action: Action, tell: Tell | None, written: Writt
             written(kind, await api.apply(kind, body, owner=FIELD_OWNER))
         case Create(body=body):
             return await _create(api, body, written)
-        case Delete(namespace=namespace, name=name, uid=uid):
-            try:
-                await api.delete(_kind(action.api_version, action.kind), name, namespace, uid=uid)
-            except NotFound:
-                return 0
+        case Delete():
+            return await _delete(api, action)
         case Scale():
             return await _scale(api, action, written)
         case PatchStatus():
             return await _patch_status(api, action, written)
         case SetPodCondition():
             return await _set_pod_condition(api, action, written)
+        case Evict():
+            return await _evict(api, action, tell)
     return 1
 
 
@@ -89,6 +88,14 @@ async def _create(api: Api, body: Mapping[str, Any], written: Written) -> int:
         written(kind, await api.create(kind, body))
     except AlreadyExists:
         written(kind, await api.get(kind, meta["name"], meta.get("namespace", "")))
+        return 0
+    return 1
+
+
+async def _delete(api: Api, action: Delete) -> int:
+    try:
+        await api.delete(_kind(action.api_version, action.kind), action.name, action.namespace, uid=action.uid)
+    except NotFound:
         return 0
     return 1
 
@@ -113,6 +120,20 @@ async def _set_pod_condition(api: Api, action: SetPodCondition, written: Written
     patch = {"metadata": {"uid": action.uid}, "status": {"conditions": [msgspec.to_builtins(action.condition)]}}
     call = api.patch(POD, action.name, patch, action.namespace, patch_type="strategic", subresource="status")
     return await _if_still_there(POD, call, written)
+
+
+async def _evict(api: Api, action: Evict, tell: Tell | None) -> int:
+    try:
+        await api.evict(action.name, action.namespace, uid=action.uid)
+    except (NotFound, Conflict):
+        return 0
+    except TooManyRequests as error:
+        if not error.held_back_by_budget:
+            raise
+        return 0  # the plan asks again, as long as there is reason to
+    if tell is not None:
+        tell(Emit("Warning", action.reason, action.why))
+    return 1
 
 
 async def _if_still_there(kind: Kind[Any], call: Awaitable[Any], written: Written) -> int:

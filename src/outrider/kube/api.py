@@ -138,6 +138,11 @@ class TooManyRequests(ApiError):
 
     status, reason = 429, "TooManyRequests"
 
+    @property
+    def held_back_by_budget(self) -> bool:
+        """Whether it is a disruption budget's answer, and nobody is overloaded."""
+        return any(cause.get("reason") == "DisruptionBudget" for cause in self.details.get("causes") or ())
+
 
 class Unavailable(ApiError):
     """The server could not be reached or did not answer: whether a write took effect is unknown."""
@@ -267,9 +272,12 @@ class Api(Protocol):
         ...
 
     async def evict(
-        self, name: str, namespace: str, *, grace_seconds: int | None = None, dry_run: bool = False
+        self, name: str, namespace: str, *, uid: str = "", grace_seconds: int | None = None, dry_run: bool = False
     ) -> None:
-        """Ask for a pod to be evicted; `TooManyRequests` when a disruption budget holds it back."""
+        """Ask for a pod to be evicted; `TooManyRequests` when a disruption budget holds it back.
+
+        With `uid` only that very pod: `Conflict` where another one has its name by now.
+        """
         ...
 
     def logs(

@@ -141,9 +141,9 @@ class FencedApi:
         )
 
     async def evict(
-        self, name: str, namespace: str, *, grace_seconds: int | None = None, dry_run: bool = False
+        self, name: str, namespace: str, *, uid: str = "", grace_seconds: int | None = None, dry_run: bool = False
     ) -> None:
-        await self._write(self._api.evict(name, namespace, grace_seconds=grace_seconds, dry_run=dry_run))
+        await self._write(self._api.evict(name, namespace, uid=uid, grace_seconds=grace_seconds, dry_run=dry_run))
 
     async def _write(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a write, which begins and goes on only while the permit holds."""

@@ -240,14 +240,14 @@ class HttpApi:
         await self._send("DELETE", wire.object_path(kind, namespace, name), body=options)
 
     async def evict(
-        self, name: str, namespace: str, *, grace_seconds: int | None = None, dry_run: bool = False
+        self, name: str, namespace: str, *, uid: str = "", grace_seconds: int | None = None, dry_run: bool = False
     ) -> None:
         path = wire.object_path(POD, namespace, name, "eviction")
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace},
-            "deleteOptions": wire.delete_options("", grace_seconds, dry_run=dry_run),
+            "deleteOptions": wire.delete_options(uid, grace_seconds, dry_run=dry_run),
         }
         # A budget's refusal is an answer, not an overload: it is the caller's to judge.
         await self._send("POST", path, params=wire.dry_run_parameter(dry_run), body=body, attempts=1)

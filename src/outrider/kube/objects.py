@@ -27,6 +27,7 @@ class NodeSpec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, rename="camel"):
+    capacity: dict[str, str] = {}
     allocatable: dict[str, str] = {}
     conditions: tuple[Condition, ...] = ()
 
@@ -90,12 +91,28 @@ class ContainerState(msgspec.Struct, frozen=True, rename="camel"):
     terminated: ContainerStateTerminated | None = None
 
 
+class ResourceHealth(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    resource_id: str = msgspec.field(name="resourceID", default="")
+    """Of a device plugin its name for the device, which for NVIDIA's is the GPU's UUID."""
+    health: str = ""
+    """`Healthy`, `Unhealthy` or `Unknown`."""
+    message: str = ""
+
+
+class ResourceStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """How the devices are that a container was given (KEP-4680: by default since Kubernetes 1.36)."""
+
+    name: str = ""
+    resources: tuple[ResourceHealth, ...] = ()
+
+
 class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     ready: bool = False
     restart_count: int = 0
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
+    allocated_resources_status: tuple[ResourceStatus, ...] = ()
 
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -275,6 +292,7 @@ class Secret(msgspec.Struct, frozen=True, rename="camel"):
 class PodDisruptionBudgetSpec(msgspec.Struct, frozen=True, rename="camel"):
     min_available: int | str | None = None
     max_unavailable: int | str | None = None
+    unhealthy_pod_eviction_policy: str | None = None
     selector: LabelSelector = LabelSelector()
 
 

@@ -67,6 +67,20 @@ class SetPodCondition(msgspec.Struct, frozen=True, tag=True, tag_field="action")
     why: str
 
 
+class Evict(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
+    """Ask for a pod to go, by leave of the disruption budgets, so that its controller makes another; where they refuse,
+    it stays. Once it is granted, an Event says why.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    """Only this very pod; gone already is as good."""
+    reason: str
+    """Of the Event."""
+    why: str
+
+
 class Emit(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     """An Event on the object being reconciled; repeats of the same reason and note are counted, not multiplied."""
 
@@ -75,7 +89,7 @@ class Emit(msgspec.Struct, frozen=True, tag=True, tag_field="action"):
     note: str
 
 
-Action = Apply | Scale | Create | Delete | PatchStatus | SetPodCondition | Emit
+Action = Apply | Scale | Create | Delete | PatchStatus | SetPodCondition | Evict | Emit
 
 
 class Plan(msgspec.Struct, frozen=True):

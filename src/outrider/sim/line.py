@@ -23,6 +23,7 @@ from outrider.kube.api import (
     Unavailable,
     WatchEvent,
 )
+from outrider.kube.objects import POD
 from outrider.kube.waiting import closing
 from outrider.local.store import StoreApi
 from outrider.sim.incidents import ApiFault, ApiTrouble, WatchTrouble
@@ -283,9 +284,12 @@ class Line:
         await self._write("delete", kind, name, done)
 
     async def evict(
-        self, name: str, namespace: str, *, grace_seconds: int | None = None, dry_run: bool = False
+        self, name: str, namespace: str, *, uid: str = "", grace_seconds: int | None = None, dry_run: bool = False
     ) -> None:
-        raise NotImplementedError("the operator evicts nobody yet")
+        def done() -> Awaitable[None]:
+            return self._api.evict(name, namespace, uid=uid, grace_seconds=grace_seconds, dry_run=dry_run)
+
+        await self._write("evict", POD, name, done)
 
     def logs(self, *_arguments: Any, **_options: Any) -> AsyncIterator[bytes]:
         raise NotImplementedError("the operator reads no logs")

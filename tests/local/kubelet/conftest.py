@@ -23,6 +23,7 @@ QUICK = Settings(
     backoff_reset=600.0,
     config_retry=0.1,
     probe_until_ready=0.05,
+    gpu_interval=0.1,
     lease_interval=0.2,
     stop_grace=1.0,
 )

@@ -7,6 +7,7 @@ from typing import Any
 from outrider.kube.api import Unavailable
 from outrider.kube.clock import SystemClock
 from outrider.kube.objects import LEASE, NODE
+from outrider.local.kubelet.gpus import GpuPool
 from outrider.local.kubelet.node import NodeAgent, NodeConfig, node_conditions
 from outrider.local.kubelet.settings import Settings
 from outrider.local.store import Store, StoreApi
@@ -58,7 +59,7 @@ def story(
             api = api_type(store)
             if prepare is not None:
                 await prepare(api)
-            agent = NodeAgent(api, SystemClock(), config, SETTINGS)
+            agent = NodeAgent(api, SystemClock(), config, SETTINGS, GpuPool(config.gpus))
             task = asyncio.create_task(agent.run())
             try:
                 await asyncio.wait_for(agent.registered.wait(), 10)

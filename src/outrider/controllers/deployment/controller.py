@@ -14,13 +14,14 @@ from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
 from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches, labelled_value
+from outrider.controllers.deployment.faults import faults
 from outrider.controllers.deployment.gather import (
     Observed,
     build_snapshot,
     cluster_kinds,
     service_owners,
 )
-from outrider.controllers.deployment.observe import faulty_nodes, gpus_of, is_of_drill
+from outrider.controllers.deployment.observe import gpus_of, is_of_drill
 from outrider.controllers.deployment.sensors import Sensors
 from outrider.controllers.deployment.watcher import Watcher
 from outrider.kube.api import Api, Invalid
@@ -189,6 +190,8 @@ class DeploymentController:
         own_label = f"{meta.namespace}/{label_value(meta.name)}"
         services = self._services(meta.namespace, names, own_label)
         nodes = None if caches.nodes is None else caches.nodes.list()
+        gpu_pods = caches.pods.by_index(BY_GPU, "")
+        wrong = faults(nodes or (), gpu_pods)
         return Observed(
             deployment=deployment,
             revisions=revisions,
@@ -207,11 +210,12 @@ class DeploymentController:
                 for one in group.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
             ],
             pods=pods,
-            gpu_pods=caches.pods.by_index(BY_GPU, ""),
+            gpu_pods=gpu_pods,
             nodes=nodes,
+            faults=wrong,
             probes=self._sensors.probes(meta.key, pods, models),
             measurements=self._sensors.measure(meta.key, serving),
-            watch=self._watcher.watch(deployment, serving, faulty_nodes(nodes or ())),
+            watch=self._watcher.watch(deployment, serving, wrong.uids(serving)),
             probing_since=self._probing_since,
         )
 

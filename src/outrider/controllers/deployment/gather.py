@@ -22,6 +22,7 @@ from outrider.api.names import (
 from outrider.api.parse import Parsed, parse_spec
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment import observe
+from outrider.controllers.deployment.faults import Faults, faults
 from outrider.kube.api import Api, ApiError, Kind, NotFound
 from outrider.kube.clock import SystemClock
 from outrider.kube.discovery import Discovery
@@ -89,6 +90,8 @@ class Observed:
     """All pods of the cluster that ask for GPUs."""
     nodes: Sequence[Node] | None = None
     """None when they cannot be read."""
+    faults: Faults = field(default_factory=Faults)
+    """What is wrong with the nodes."""
     probes: Mapping[str, ProbeView] = field(default_factory=dict)
     """By the pod's uid."""
     measurements: Measurements | None = None
@@ -142,7 +145,7 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
     revisions = [one for one in observed.revisions if not observe.owned_by_another(one.metadata, meta.uid)]
     versions = {one.spec.hash: one.spec.version for one in revisions}
     pods = [
-        observe.pod_view(pod, versions, observed.probes.get(pod.metadata.uid))
+        observe.pod_view(pod, versions, observed.probes.get(pod.metadata.uid), observed.faults.of(pod))
         for pod in sorted(observed.pods, key=lambda pod: pod.metadata.name)
     ]
     pin = observed.pin
@@ -240,6 +243,7 @@ async def gather_live(
     assert deployment is not None, "either it is stored or the manifest was given"
     pods = await _labelled(api, POD, namespace, name)
     nodes, everywhere = await _capacity(api, pods)
+    gpu_pods = [pod for pod in everywhere if observe.gpus_of(pod)]
     revisions = await api.list(MODEL_REVISION, namespace)
     routes = await _routes(api, namespace)
     services = (await api.list(SERVICE, namespace)).items
@@ -266,8 +270,9 @@ async def gather_live(
         },
         extras=await _extras(api, namespace, name) if kinds.inference_pools else (),
         pods=pods,
-        gpu_pods=[pod for pod in everywhere if observe.gpus_of(pod)],
+        gpu_pods=gpu_pods,
         nodes=nodes,
+        faults=faults(nodes or (), gpu_pods),
     )
     return build_snapshot(observed, config)
 

@@ -21,7 +21,7 @@ from outrider.plan.deployment.observed import (
     WorkloadView,
 )
 from outrider.plan.deployment.rollout import CRASH_REASONS
-from outrider.plan.deployment.snapshot import Capacity, GpuHolder, NodeView, PodView, ProbeView, Waiting
+from outrider.plan.deployment.snapshot import Capacity, FaultView, GpuHolder, NodeView, PodView, ProbeView, Waiting
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 STARTING = frozenset({"ContainerCreating", "PodInitializing", ""})
@@ -47,19 +47,20 @@ def owned_by_another(metadata: ObjectMeta, owner_uid: str) -> bool:
 def gpus_of(pod: Pod) -> int:
     """GPUs that the pod holds once it is on a node."""
     return sum(
-        _whole(container.resources.limits.get(GPU_RESOURCE) or container.resources.requests.get(GPU_RESOURCE))
+        whole(container.resources.limits.get(GPU_RESOURCE) or container.resources.requests.get(GPU_RESOURCE))
         for container in pod.spec.containers
     )
 
 
-def _whole(amount: str | float | None) -> int:
+def whole(amount: str | float | None) -> int:
+    """A number of devices; 0 for what is not there or is no quantity."""
     try:
         return Quantity.from_json(amount).whole if amount is not None else 0
     except ValueError:
         return 0
 
 
-def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> PodView:
+def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None, fault: FaultView | None = None) -> PodView:
     """`versions` maps a revision's hash to its version, for labels cannot hold every version as it is written."""
     revision = pod.metadata.labels.get(labels.REVISION, "")
     waiting, message = _waiting(pod)
@@ -83,10 +84,12 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None) -> 
         unschedulable=_unschedulable(pod),
         created=parse_time(pod.metadata.creation_timestamp),
         finished=pod.status.phase in FINISHED,
-        loaded_at=_true_since(pod, labels.ANSWERS_REQUESTS),
-        up_since=_true_since(pod, "ContainersReady"),
+        loaded_at=_since(pod, labels.ANSWERS_REQUESTS),
+        up_since=_since(pod, "ContainersReady"),
+        unready_since=_since(pod, "Ready", "False"),
         drill=(pod.metadata.annotations.get(labels.DRILL) or "unknown") if is_of_drill(pod) else "",
         probe=probe,
+        fault=fault,
     )
 
 
@@ -95,10 +98,10 @@ def is_of_drill(pod: Pod) -> bool:
     return labels.DRILL_OF in pod.metadata.labels
 
 
-def _true_since(pod: Pod, kind: str) -> float | None:
-    """Since when the condition is True; None where it is not."""
+def _since(pod: Pod, kind: str, status: ConditionStatus = "True") -> float | None:
+    """Since when the condition is True, or what `status` says; None where it is not."""
     found = find_condition(pod.status.conditions, kind)
-    return parse_time(found.last_transition_time) if found is not None and found.status == "True" else None
+    return parse_time(found.last_transition_time) if found is not None and found.status == status else None
 
 
 def _waiting(pod: Pod) -> tuple[str, str]:
@@ -155,11 +158,10 @@ def capacity_of(
     views = [
         NodeView(
             name=node.metadata.name,
-            gpus=_whole(node.status.allocatable.get(GPU_RESOURCE)),
+            gpus=whole(node.status.allocatable.get(GPU_RESOURCE)),
             used=used.get(node.metadata.name, 0),
             schedulable=_schedulable(node, node_selector, tolerated),
             product=node.metadata.labels.get(labels.GPU_PRODUCT, ""),
-            fault="" if _node_ready(node) else "NotReady",
         )
         for node in nodes
     ]
@@ -185,18 +187,14 @@ def _waiting_for_gpus(live: Iterable[Pod]) -> tuple[Waiting, ...]:
 def _schedulable(node: Node, node_selector: Mapping[str, str], tolerated: frozenset[str]) -> bool:
     return (
         not node.spec.unschedulable
-        and _node_ready(node)
+        and is_node_ready(node)
         and all(node.metadata.labels.get(key) == value for key, value in node_selector.items())
         and not any(_repels(taint, tolerated) for taint in node.spec.taints)
     )
 
 
-def faulty_nodes(nodes: Iterable[Node]) -> frozenset[str]:
-    """The names of those on which nothing that goes wrong is a version's fault."""
-    return frozenset(node.metadata.name for node in nodes if not _node_ready(node))
-
-
-def _node_ready(node: Node) -> bool:
+def is_node_ready(node: Node) -> bool:
+    """Whether its condition says so; a node that says nothing of it is taken for ready."""
     ready = find_condition(node.status.conditions, "Ready")
     return ready is None or ready.status == "True"
 
@@ -323,5 +321,6 @@ def budget_view(budget: PodDisruptionBudget | None, owner_uid: str) -> BudgetVie
         owned=owned_by(budget.metadata, owner_uid),
         min_available=budget.spec.min_available,
         max_unavailable=budget.spec.max_unavailable,
+        unhealthy_pod_eviction_policy=budget.spec.unhealthy_pod_eviction_policy,
         selector=budget.spec.selector.match_labels,
     )

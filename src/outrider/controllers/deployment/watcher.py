@@ -41,7 +41,7 @@ class _Entry:
     readable: bool = False
     """Some server of this release has shown its counters."""
     on_faulty: set[str] = field(default_factory=set)
-    """The candidate's pods that were on faulty nodes at the last look, by uid."""
+    """The candidate's pods that were on faulty nodes or GPUs at the last look, by uid."""
     read_at: Instant | None = None
     """When those of the candidate were last read, or its first pod became ready; None while none is ready."""
 
@@ -58,7 +58,7 @@ class Watcher:
     def watch(self, deployment: LLMDeployment, pods: Sequence[Pod], faulty: Collection[str] = ()) -> Watch | None:
         """What was counted of the release that the status tells of; None where none is watched.
 
-        `faulty` are the names of nodes on which nothing that goes wrong is a version's fault.
+        `faulty` are the pods, by uid, beneath which something is wrong: what goes wrong there is no version's fault.
         """
         key, release = deployment.metadata.key, deployment.status.release
         if release is None or release.phase != "Watching":
@@ -73,7 +73,7 @@ class Watcher:
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
         if release.reason in (NODE_FAULT, ONE_POD_ONLY):
             _forgive(entry, _known(entry) - {pod.metadata.uid for pod in pods})
-        on_faulty = {pod.metadata.uid for pod in pods if pod.metadata.uid in candidate and pod.spec.node_name in faulty}
+        on_faulty = {pod.metadata.uid for pod in pods if pod.metadata.uid in candidate and pod.metadata.uid in faulty}
         _forgive(entry, entry.on_faulty - on_faulty)
         entry.on_faulty = on_faulty
         if now - entry.looked_at >= TICK or now < entry.looked_at:

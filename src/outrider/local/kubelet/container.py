@@ -15,7 +15,7 @@ from outrider.local.kubelet.addresses import rewrite_ports
 from outrider.local.kubelet.backoff import BackOff, go_duration
 from outrider.local.kubelet.environment import ConfigError, Environment
 from outrider.local.kubelet.expansion import expand
-from outrider.local.kubelet.gpus import gpu_environment
+from outrider.local.kubelet.gpus import gpu_environment, resources_status
 from outrider.local.kubelet.handlers import Target
 from outrider.local.kubelet.images import ImageNotAvailable
 from outrider.local.kubelet.layout import container_id
@@ -115,6 +115,7 @@ class Container:
             exit=ending if not self.running else None,
             last_exit=last,
             will_restart=self.will_restart,
+            devices=resources_status(self._services.gpus, self.context.record.gpus.get(self.name, [])),
             restartable=self.sidecar,
         )
 

@@ -16,11 +16,29 @@ class GpuPool:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.names: dict[int, str] = {}
+        """Their UUIDs, where these are known."""
+        self.unhealthy: frozenset[int] = frozenset()
+        """Given to nobody. Who has one keeps it, as with Kubernetes' device plugins."""
         self._owners: dict[str, set[int]] = {}
+
+    def notice(self, health: Mapping[int, tuple[str, bool]]) -> bool:
+        """Take over each GPU's name and whether it is healthy; whether that is news. What is not named stays."""
+        names = self.names | {index: name for index, (name, _) in health.items()}
+        sick = {index for index, (_, healthy) in health.items() if not healthy}
+        unhealthy = frozenset(sick | (self.unhealthy - health.keys()))
+        news = (names, unhealthy) != (self.names, self.unhealthy)
+        self.names, self.unhealthy = names, unhealthy
+        return news
+
+    @property
+    def healthy(self) -> int:
+        """How many there are to give, those that are taken included."""
+        return self.count - len(self.unhealthy)
 
     @property
     def free(self) -> list[int]:
-        taken = set[int]().union(*self._owners.values())
+        taken = set(self.unhealthy).union(*self._owners.values())
         return [index for index in range(self.count) if index not in taken]
 
     def adopt(self, uid: str, devices: Mapping[str, list[int]]) -> None:
@@ -36,7 +54,7 @@ class GpuPool:
         free = self.free
         total = sum(wanted.values())
         if total > len(free):
-            raise GpusTakenError(f"waiting for GPUs: {total} asked for, {len(free)} of {self.count} free")
+            raise GpusTakenError(f"waiting for GPUs: {total} asked for, {len(free)} of {self.healthy} free")
         given: dict[str, list[int]] = {}
         for container, number in wanted.items():
             given[container], free = free[:number], free[number:]
@@ -60,6 +78,16 @@ def wanted_gpus(pod: Mapping[str, Any]) -> dict[str, int]:
         if raw and (number := Quantity.from_json(raw).whole):
             wanted[container["name"]] = number
     return wanted
+
+
+def resources_status(pool: GpuPool, indexes: list[int]) -> list[dict[str, Any]]:
+    """How a container's GPUs are (`allocatedResourcesStatus`); empty where it has none, or none is known by name."""
+    told = [
+        {"resourceID": pool.names[index], "health": "Unhealthy" if index in pool.unhealthy else "Healthy"}
+        for index in indexes
+        if index in pool.names
+    ]
+    return [{"name": GPU_RESOURCE, "resources": told}] if told else []
 
 
 def gpu_environment(indexes: list[int]) -> dict[str, str]:

@@ -65,7 +65,7 @@ class Kubelet:
             events=PodEvents(api, clock, node.name),
             service_accounts=ServiceAccounts(api, clock),
         )
-        self._agent = NodeAgent(api, clock, node, settings)
+        self._agent = NodeAgent(api, clock, node, settings, self._services.gpus)
         self._pods: Informer[dict[str, Any]] = Informer(api, POD_JSON, clock, fields=f"spec.nodeName={node.name}")
         self._pods.subscribe(self._on_pod)
         self._workers: dict[str, PodWorker] = {}
@@ -104,6 +104,7 @@ class Kubelet:
                 group.create_task(self._agent.run())
                 group.create_task(self._pods.run())
                 group.create_task(self._end_orphans())
+                group.create_task(self._watch_gpus())
         except asyncio.CancelledError:
             if not self._stopped:
                 await self._release()
@@ -161,6 +162,16 @@ class Kubelet:
             await asyncio.to_thread(folder.remove)
         for worker in self._workers.values():
             worker.wake()
+
+    async def _watch_gpus(self) -> None:
+        """Tell the pods, and with them the API server, what becomes of the node's GPUs."""
+        services = self._services
+        while services.simulated_gpus is not None:
+            if services.simulated_gpus.changed() and services.gpus.notice(services.simulated_gpus.health()):
+                log.info("the node's GPUs have changed", node=self.node.name, unhealthy=sorted(services.gpus.unhealthy))
+                for worker in self._workers.values():
+                    worker.wake()
+            await services.clock.sleep(services.settings.gpu_interval)
 
     # Pods
 

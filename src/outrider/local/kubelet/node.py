@@ -17,6 +17,7 @@ from outrider.api.meta import format_time
 from outrider.kube.api import AlreadyExists, Api, ApiError, Conflict, NotFound
 from outrider.kube.clock import Clock
 from outrider.kube.objects import LEASE, NAMESPACE, NODE
+from outrider.local.kubelet.gpus import GpuPool
 from outrider.local.kubelet.settings import Settings
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -71,11 +72,12 @@ class NodeConfig:
 class NodeAgent:
     """Keeps a node registered, its lease fresh and its condition true. No error of the API ends it."""
 
-    def __init__(self, api: Api, clock: Clock, node: NodeConfig, settings: Settings) -> None:
+    def __init__(self, api: Api, clock: Clock, node: NodeConfig, settings: Settings, gpus: GpuPool) -> None:
         self._api = api
         self._clock = clock
         self._node = node
         self._settings = settings
+        self._gpus = gpus
         self._uid = ""
         self._heartbeat = 0.0
         """Monotonic time of the last renewal of the conditions."""
@@ -115,8 +117,11 @@ class NodeAgent:
             self._uid = found["metadata"]["uid"]
             found = await self._adopt(found)
         due = self._clock.monotonic() - self._heartbeat >= self._settings.heartbeat_interval
-        if due or not is_ready(found):
-            await self._say_ready(found)
+        resized = (found.get("status") or {}).get("allocatable", {}).get(GPU_RESOURCE) != self._allocatable.get(
+            GPU_RESOURCE
+        )
+        if due or resized or not is_ready(found):
+            await self._say_ready(found, everything=resized)
 
     async def _create(self) -> dict[str, Any]:
         spec = {"taints": [dict(taint) for taint in self._node.taints]} if self._node.taints else {}
@@ -165,7 +170,7 @@ class NodeAgent:
         served = {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}, "declaredFeatures": list(FEATURES)}
         return (served if port else {}) | {
             "capacity": self._node.resources,
-            "allocatable": self._node.resources,
+            "allocatable": self._allocatable,
             "addresses": [
                 {"type": "InternalIP", "address": self._node.address},
                 {"type": "Hostname", "address": self._node.name},
@@ -173,6 +178,11 @@ class NodeAgent:
             "nodeInfo": _node_info(),
             "conditions": node_conditions(conditions_before, format_time(self._clock.now())),
         }
+
+    @property
+    def _allocatable(self) -> dict[str, str]:
+        """What pods may ask for. A GPU that is not healthy is among what the node has, and not among this."""
+        return self._node.resources | ({GPU_RESOURCE: str(self._gpus.healthy)} if self._node.gpus else {})
 
     async def _renew_lease(self) -> None:
         spec = {

@@ -16,6 +16,8 @@ class Settings:
     """How often a missing ConfigMap or Secret, or a GPU that is still taken, is looked for again."""
     probe_until_ready: float = 0.2
     """Pause between probes until the first success, so that a rollout does not cost a whole period per pod."""
+    gpu_interval: float = 1.0
+    """How often it is looked whether the node's GPUs are well."""
     lease_interval: float = 10.0
     lease_duration: int = 40
     heartbeat_interval: float = 300.0

@@ -1,5 +1,7 @@
 """A node's simulated GPUs as its containers see them: a file that says how they are, and an `nvidia-smi` that reads it.
 
+To the kubelet the file is what a device plugin is: a GPU that is lost is unhealthy.
+
 NODE/.gpus/gpus.json      the GPUs: `index`, `uuid`, `product`, and what a fault injection adds (see the reader)
 NODE/.gpus/nvidia-smi     on the PATH of containers and of commands in them
 """
@@ -30,6 +32,7 @@ class SimulatedGpus:
     def __init__(self, node_folder: Path, node: NodeConfig) -> None:
         self._folder = node_folder / FOLDER
         self._node = node
+        self._stamp = 0
 
     @property
     def state(self) -> Path:
@@ -45,6 +48,23 @@ class SimulatedGpus:
         program = self._folder / "nvidia-smi"
         write_atomically(program, _launcher().encode())
         program.chmod(0o700)
+
+    def changed(self) -> bool:
+        """Whether the file is another one than at the last call. Blocks for no longer than a look at the folder."""
+        try:
+            stamp = self.state.stat().st_mtime_ns
+        except OSError:
+            return False  # it is about to be there again, or nobody can tell how the GPUs are: they stay as they were
+        changed, self._stamp = stamp != self._stamp, stamp
+        return changed
+
+    def health(self) -> dict[int, tuple[str, bool]]:
+        """By index: the GPU's UUID, and whether it is healthy. Empty where the file cannot be read."""
+        return {
+            index: (str(gpu.get("uuid", "")), not gpu.get("lost"))
+            for gpu in self._read()
+            if isinstance(index := gpu["index"], int)
+        }
 
     def environment(self, path: str) -> dict[str, str]:
         """What a container's environment has for it, given its PATH."""

@@ -31,6 +31,8 @@ class ContainerView:
     last_exit: RunExit | None = None
     will_restart: bool = False
     """Ended, but going to be run again."""
+    devices: Sequence[Json] = ()
+    """How the devices are that it was given (`allocatedResourcesStatus`)."""
     restartable: bool = False
     """Of init containers: runs beside the others (restartPolicy Always) instead of before them."""
 
@@ -126,7 +128,7 @@ def container_status(view: ContainerView) -> Json:
         "ready": view.ready,
         "state": _state(view),
         "lastState": _terminated(view.last_exit, view.last_container_id) if view.last_exit else {},
-    }
+    } | ({"allocatedResourcesStatus": list(view.devices)} if view.devices else {})
 
 
 def _state(view: ContainerView) -> Json:

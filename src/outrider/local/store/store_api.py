@@ -155,9 +155,9 @@ class StoreApi:
         await self._settled()
 
     async def evict(
-        self, name: str, namespace: str, *, grace_seconds: int | None = None, dry_run: bool = False
+        self, name: str, namespace: str, *, uid: str = "", grace_seconds: int | None = None, dry_run: bool = False
     ) -> None:
-        evict(self._store, name, namespace, Deletion(grace_seconds=grace_seconds, dry_run=dry_run))
+        evict(self._store, name, namespace, Deletion(uid=uid, grace_seconds=grace_seconds, dry_run=dry_run))
         await self._settled()
 
     async def logs(

@@ -3,6 +3,8 @@
 Reasons are an interface: scripts and alerts match them. The table in `tests/plan` has every one.
 """
 
+from collections.abc import Iterable
+
 from outrider.api.capabilities import NOT_ACTED_ON, covering_line
 from outrider.api.meta import Condition, ConditionStatus, find_condition
 from outrider.plan.deployment import fleet, gateway, standby
@@ -64,7 +66,7 @@ def ready(facts: Facts) -> Made:
     if answers.unknown and not (answers.just_started and facts.was_ready):
         return kind, "False", "AwaitingAnswer", _unanswered(facts)
     serve = "serves" if rollout.wanted == 1 else "serve"
-    message = f"{count(rollout.wanted, 'replica')} of {_what(facts)} {serve}."
+    message = f"{count(rollout.wanted, 'replica')} of {_what(facts)} {serve}.{_hardware(rollout.updated)}"
     return kind, "True", "Serving", message
 
 
@@ -280,7 +282,13 @@ def _how_far(facts: Facts) -> str:
     if rollout.old:
         others = ", ".join(sorted({pod.version or pod.revision for pod in rollout.old}))
         text += f"; {count(len(rollout.old), 'pod')} of {others} {are(len(rollout.old))} still there"
-    return text + "." + _present_step(facts) + (f" {_failing(facts.answers.failing)}" if facts.answers.failing else "")
+    text += f".{_hardware(pod for pod in rollout.updated if not pod.ready)}"
+    return text + _present_step(facts) + (f" {_failing(facts.answers.failing)}" if facts.answers.failing else "")
+
+
+def _hardware(pods: Iterable[PodView]) -> str:
+    """A sentence for each that has something wrong beneath it."""
+    return "".join(f" Beneath {pod.name}: {pod.fault.message}." for pod in pods if pod.fault is not None)
 
 
 def _present_step(facts: Facts) -> str:
@@ -313,5 +321,6 @@ def _broken(pods: tuple[PodView, ...]) -> str:
     first = pods[0]
     more = f" ({count(len(pods), 'pod')} in all)" if len(pods) > 1 else ""
     why = f": {first.waiting_message}" if first.waiting_message else ""
+    why += f"; {first.fault.message}" if first.fault is not None else ""
     told = "" if first.waiting in IMAGE_REASONS else f" See `outrider logs pod/{first.name}`."  # it has written nothing
     return f"{first.name} does not start: {first.waiting}{why}{more}.{told}"

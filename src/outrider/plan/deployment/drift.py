@@ -81,7 +81,8 @@ def budget(body: Body, seen: BudgetView | None) -> str | None:
         return why
     spec = body["spec"]
     wanted = (spec.get("minAvailable"), spec.get("maxUnavailable"))
-    return "somebody changed the budget" if (seen.min_available, seen.max_unavailable) != wanted else None
+    policy = seen.unhealthy_pod_eviction_policy in (None, spec["unhealthyPodEvictionPolicy"])
+    return None if policy and (seen.min_available, seen.max_unavailable) == wanted else "somebody changed the budget"
 
 
 def _general(body: Body, seen: ChildView | None) -> str | None:

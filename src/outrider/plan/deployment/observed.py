@@ -102,4 +102,6 @@ class ClusterKinds(msgspec.Struct, frozen=True):
 class BudgetView(ChildView, frozen=True):
     min_available: int | str | None = None
     max_unavailable: int | str | None = None
+    unhealthy_pod_eviction_policy: str | None = None
+    """None from API servers that do not know it (before Kubernetes 1.26)."""
     selector: dict[str, str] = {}

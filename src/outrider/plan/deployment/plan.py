@@ -1,5 +1,6 @@
 """What to do about one LLMDeployment: the status to write first, then the actions, and why."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec
 from outrider.api.names import service_name
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
-from outrider.plan.deployment import capacity, drill, engine, fleet, gates, optional, steps, traffic
+from outrider.plan.deployment import capacity, drill, engine, fleet, gates, optional, replacement, steps, traffic
 from outrider.plan.deployment.changes import events
 from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
@@ -53,6 +54,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     facts = msgspec.structs.replace(facts, states=with_loads(facts, judgement.ready))
     drilled = drill.look(facts)
     facts = msgspec.structs.replace(facts, drill=drilled.status, states=drill.with_load(facts, drilled.status))
+    replaced = replacement.look(facts)
     status = make_status(facts)
     before = snapshot.deployment.status
     changed = status != before
@@ -64,6 +66,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         *_pin_status(facts),
         *made.actions,
         *drilled.applies,
+        *replaced.actions,
         *_pruned(facts, status),
         *_told(facts, before, status, applies, changed=changed),
     ]
@@ -71,7 +74,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         status=msgspec.to_builtins(status) if changed else None,
         actions=tuple(actions),
         because=_because(facts, status, applies),
-        requeue_at=_requeue_at(facts, judgement, release, drilled),
+        requeue_at=_requeue_at(facts, judgement, release, (drilled.looks_again_at, replaced.looks_again_at)),
     )
 
 
@@ -323,7 +326,9 @@ def _asked(effective: Effective, target: ModelRevisionSpec, status: LLMDeploymen
     return f"{who} asks for {what}."
 
 
-def _requeue_at(facts: Facts, judgement: Judgement, release: Release | None, drilled: drill.Drilled) -> Instant | None:
+def _requeue_at(
+    facts: Facts, judgement: Judgement, release: Release | None, others: Iterable[Instant | None]
+) -> Instant | None:
     """The next moment at which the same snapshot would lead to another plan."""
     window = facts.snapshot.config.probe_freshness
     moments = [
@@ -333,7 +338,7 @@ def _requeue_at(facts: Facts, judgement: Judgement, release: Release | None, dri
         if facts.answers.unknown and facts.snapshot.probing_since is not None
         else None,
         steps.next_moment(facts.release),
-        drilled.looks_again_at,
+        *others,
         facts.now + release.looks_again_in
         if release is not None and release.looks_again_in is not None and facts.snapshot.watch is not None
         else None,

@@ -204,16 +204,11 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
     candidate = find_revision(snapshot.revisions, status.revision)
     served = parse_time(candidate.status.first_served_time) if candidate is not None else None
     started = parse_time(status.started_time) or now
-    faults = {
-        node.name: f"{node.name} is {node.fault}"
-        for node in (snapshot.capacity.nodes if snapshot.capacity is not None else ())
-        if node.fault
-    }
     pods = (pod for pod in snapshot.pods if pod.alive)
     return Situation(
         candidate=status.version,
         stable=status.stable_version,
-        pods=tuple(_pod_facts(pod, faults) for pod in rollout.updated),
+        pods=tuple(_pod_facts(pod) for pod in rollout.updated),
         stable_ready=sum(1 for pod in pods if pod.ready and pod.revision == status.stable_revision),
         data_age=watch.data_age if watch is not None else None,
         unread=watch.unread if watch is not None else 0.0,
@@ -225,7 +220,7 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
     )
 
 
-def _pod_facts(pod: PodView, faults: Mapping[str, str]) -> PodFacts:
+def _pod_facts(pod: PodView) -> PodFacts:
     return PodFacts(
         uid=pod.uid,
         name=pod.name,
@@ -234,7 +229,7 @@ def _pod_facts(pod: PodView, faults: Mapping[str, str]) -> PodFacts:
         ready=pod.ready,
         # The kubelet waits 10 s before a second restart and 20 s before a third: whoever waits crashes that often.
         restarts=pod.restarts if pod.waiting in CRASH_REASONS else 0,
-        fault=faults.get(pod.node, ""),
+        fault=pod.fault.message if pod.fault is not None else "",
     )
 
 

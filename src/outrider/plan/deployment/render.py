@@ -104,10 +104,16 @@ def service_body(owner: LLMDeployment, spec: LLMDeploymentSpec, service_name: st
 
 
 def budget_body(owner: LLMDeployment, spec: LLMDeploymentSpec) -> Body:
-    """The PodDisruptionBudget: how much a drain may take at once."""
+    """The PodDisruptionBudget: how much a drain may take at once. Pods that are not ready serve nobody, and may always
+    go: by default Kubernetes keeps them where too few others are ready, and a crash loop then holds up every drain.
+    """
     name = owner.metadata.name
     body = object_body("policy/v1", "PodDisruptionBudget", owner, name)
-    body["spec"] = {"selector": {"matchLabels": selector(name)}, **spec.disruption_budget}
+    body["spec"] = {
+        "selector": {"matchLabels": selector(name)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        **spec.disruption_budget,
+    }
     return signed(body)
 
 

@@ -34,6 +34,15 @@ class ProbeView(msgspec.Struct, frozen=True):
     """Why the last request failed; empty when it did not."""
 
 
+class FaultView(msgspec.Struct, frozen=True):
+    """What is wrong beneath a pod: with its node or its GPUs, as far as Kubernetes knows."""
+
+    message: str
+    """A clause: `node-7 is NotReady`, `GPU-... of node-7 is Unhealthy`."""
+    of_gpu: bool = False
+    """It is that of GPUs, which a container keeps when it is restarted: only a new pod gets others."""
+
+
 class PodView(msgspec.Struct, frozen=True):
     """One pod of the deployment."""
 
@@ -69,9 +78,13 @@ class PodView(msgspec.Struct, frozen=True):
     """When its gate was opened, because it had answered a request; None while it is not."""
     up_since: Instant | None = None
     """Since when its model server runs and is content with itself; None while it is not."""
+    unready_since: Instant | None = None
+    """Since when it has not been ready, as its condition says; None while it is, and before the kubelet has said so."""
     drill: str = ""
     """The request, by its time, of the drill that it was started for; empty for a pod that serves."""
     probe: ProbeView | None = None
+    fault: FaultView | None = None
+    """None where nothing is known to be wrong beneath it."""
 
     @property
     def alive(self) -> bool:
@@ -112,8 +125,6 @@ class NodeView(msgspec.Struct, frozen=True):
     schedulable: bool
     """Ready, not cordoned, and without a taint that GPU pods do not tolerate."""
     product: str = ""
-    fault: str = ""
-    """What is wrong with it, as far as Kubernetes knows: `NotReady`. Empty where nothing is: a cordon is no fault."""
 
     @property
     def free(self) -> int:

@@ -62,6 +62,9 @@ PERMISSIONS: tuple[Permission, ...] = (
     ),
     Permission("watched", "", "pods", _READ, "which replicas are up, and who holds GPUs"),
     Permission("watched", "", "pods/status", ("patch",), "the readiness gate: a replica has answered a real request"),
+    Permission(
+        "watched", "", "pods/eviction", ("create",), "a replica that a faulty GPU keeps from serving: another is made"
+    ),
     Permission("watched", "events.k8s.io", "events", ("create", "patch"), "what happened, in words"),
     Permission("picker", "inference.networking.k8s.io", "inferencepools", (*_OWNED, "get"), "the pods to choose among"),
     Permission("picker", "", "serviceaccounts", _OWNED, "who an endpoint picker is"),

@@ -82,6 +82,11 @@ async def _load(flags: Flags, settings: Settings, profile: Profile, began: float
         percent = 100 * shard // SHARDS
         logger.info("Loading safetensors checkpoint shards: %3d%% Completed | %d/%d", percent, shard, SHARDS)
     await imported
+    from outrider.serving.simulator import gpus  # noqa: PLC0415 - slow to import, see above
+
+    if uuid := gpus.lost():
+        logger.error("EngineCore failed to start: RuntimeError: CUDA error: %s has fallen off the bus", uuid)
+        return False
     logger.info(
         "Model loading took %.1f GB memory and %.2f seconds", profile.weights_bytes / 1e9, time.monotonic() - began
     )

@@ -11,6 +11,7 @@ from outrider.serving.simulator.engine import Engine, QueueFullError
 from outrider.serving.simulator.faults import Fate, Faults, MemoryLeak, leak_memory
 from outrider.serving.simulator.flags import Flags
 from outrider.serving.simulator.generation import Answer, plan_answer
+from outrider.serving.simulator.gpus import watch_gpus
 from outrider.serving.simulator.metrics import EngineMetrics, cache_config
 from outrider.serving.simulator.profile import Profile, fingerprint, make_profile
 from outrider.serving.simulator.protocol import ApiError, ChatRequest, CompletionRequest, Prompt, answer_budget
@@ -90,6 +91,7 @@ class Service:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._ticker.run())
                 group.create_task(leak_memory(self.clock, self.faults, self.leak))
+                group.create_task(watch_gpus(self.clock, self._crash))
         finally:
             if self._crash_task is not None:
                 self._crash_task.cancel()

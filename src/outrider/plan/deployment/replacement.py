@@ -1,0 +1,74 @@
+"""A replica whose GPU is faulty, and that serves nobody, is made anew on another GPU.
+
+A container keeps its GPUs however often it is restarted, so that such a pod crashes or stays silent until somebody
+removes it. Removing it loses nothing, for it does not serve; but it gains something only where another GPU is free,
+and one at a time, so that what is taken for a fault of many GPUs does not empty a service. A pod that still answers
+is left alone: what it does badly is not blamed on its version, and people are told.
+"""
+
+import msgspec
+
+from outrider.api.meta import Instant
+from outrider.plan.actions import Evict
+from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.rollout import CRASH_REASONS
+from outrider.plan.deployment.snapshot import PodView
+
+EVICTED = "EvictedForGPUFault"
+PATIENCE = 60.0
+"""Seconds for which a pod that does not crash may be not ready on a faulty GPU. Device plugins take every GPU of a node
+for unhealthy when they lose their source of events, and a model that is loading would be loaded from the start."""
+AGAIN = 10.0
+"""Seconds after which an eviction that a budget has refused is asked for again, as API servers answer it."""
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """The pods to evict, one at most, and when to look again."""
+
+    actions: tuple[Evict, ...] = ()
+    looks_again_at: Instant | None = None
+
+
+def look(facts: Facts) -> Replacement:
+    """Which pod has to go now for another GPU."""
+    snapshot, now = facts.snapshot, facts.now
+    sick = [pod for pod in snapshot.pods if pod.alive and pod.fault is not None and pod.fault.of_gpu]
+    due = {pod.uid: _due(facts, pod) for pod in sick}
+    ripe = [pod for pod in sick if (moment := due[pod.uid]) is not None and moment <= now]
+    if not ripe:
+        return Replacement(looks_again_at=min((moment for moment in due.values() if moment is not None), default=None))
+    if _is_changing(facts) or not _has_room(facts, ripe[0]):
+        return Replacement(looks_again_at=now + AGAIN)
+    return Replacement((_evicted(facts, ripe[0]),), now + AGAIN)
+
+
+def _due(facts: Facts, pod: PodView) -> Instant | None:
+    """From when on the pod serves nobody for good; None while it does."""
+    if pod.ready:
+        return facts.now if pod in facts.answers.failing else None
+    if pod.waiting in CRASH_REASONS:
+        return facts.now
+    return pod.unready_since + PATIENCE if pod.unready_since is not None else None
+
+
+def _is_changing(facts: Facts) -> bool:
+    """Whether a pod goes or is still to be placed: the last one that went may have no successor yet."""
+    return any(pod.terminating or (pod.alive and not pod.node) for pod in facts.snapshot.pods)
+
+
+def _has_room(facts: Facts, pod: PodView) -> bool:
+    """Whether a healthy GPU is free for it. What cannot be read is not free."""
+    found = facts.snapshot.capacity
+    return found is not None and any(node.free >= pod.gpus for node in found.nodes)
+
+
+def _evicted(facts: Facts, pod: PodView) -> Evict:
+    assert pod.fault is not None, "only a faulty GPU gives a reason"
+    how = "answers no request" if pod.ready else f"does not run: {pod.waiting}" if pod.waiting else "is not ready"
+    return Evict(
+        namespace=facts.snapshot.namespace,
+        name=pod.name,
+        uid=pod.uid,
+        reason=EVICTED,
+        why=f"{pod.name} {how}, and {pod.fault.message}: it is made anew on another GPU.",
+    )
