@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -113,7 +113,14 @@ def _decoded(text: bytes) -> Any:
 class ServerProcess:
     """The server as pods run it. The port is in its log, as it was left to the system to choose."""
 
-    def __init__(self, flags: str = "", settings: dict[str, Any] | None = None, *, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        flags: str = "",
+        settings: dict[str, Any] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.began = time.monotonic()
         self.lines: list[str] = []
         self.process = subprocess.Popen(
@@ -121,7 +128,7 @@ class ServerProcess:
                 *(sys.executable, "-m", "outrider.serving.simulator", "serve", "meta-llama/Llama-3.1-8B-Instruct"),
                 *("--served-model-name=m", f"--host={host}", "--port=0", *flags.split()),
             ],
-            env=os.environ | {"OUTRIDER_SIMULATOR": json.dumps(FAST | (settings or {}))},
+            env=os.environ | {"OUTRIDER_SIMULATOR": json.dumps(FAST | (settings or {})), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
@@ -281,3 +282,26 @@ def test_it_serves_on_a_pods_own_address(start_process: Callable[..., Any]) -> N
     process.wait()
     with pytest.raises(URLError):
         process.get("/health")
+
+
+def test_the_engine_dies_with_its_gpu_and_does_not_start_without(
+    start_process: Callable[..., Any], tmp_path: Path
+) -> None:
+    state = tmp_path / "gpus.json"
+
+    def lost(*indexes: int) -> None:
+        gpus = [{"index": n, "uuid": f"GPU-{n}", "product": "NVIDIA-L4", "lost": n in indexes} for n in (0, 1)]
+        state.write_text(json.dumps({"gpus": gpus}))
+
+    lost()
+    environment = {"OUTRIDER_GPUS": str(state), "NVIDIA_VISIBLE_DEVICES": "1"}
+    process = start_process(environment=environment)
+    assert process.get("/health") == b""
+    lost(0)  # somebody else's
+    assert process.get("/health") == b""
+    lost(0, 1)
+    assert process.wait() == 1
+    assert "EngineDeadError: EngineCore encountered an issue (injected by the loss of GPU-1)" in process.log
+    again = start_process(environment=environment)
+    assert again.wait() == 1
+    assert "GPU-1 has fallen off the bus" in again.log

@@ -205,6 +205,21 @@ CASES = {
         situation(pod(ready=False), pod(1, ready=False)),
         "RollBack NoEndpointsLeft",
     ),
+    "no pod is ready for a moment: it may be the hardware": (
+        _good(5),
+        situation(pod(ready=False, unready_for=9.0)),
+        "Watching AwaitingTime",
+    ),
+    "no pod is ready for two ticks": (
+        _good(5),
+        situation(pod(ready=False, unready_for=10.0), pod(1, ready=False, unready_for=30.0)),
+        "RollBack NoEndpointsLeft",
+    ),
+    "no pod is ready for a moment, and nobody else serves": (
+        _good(5),
+        situation(pod(ready=False, unready_for=1.0), stable="", stable_ready=None),
+        "RollBack NoEndpointsLeft",
+    ),
     "no pod of either version is ready": (
         _good(5),
         situation(pod(ready=False), stable_ready=0),

@@ -208,7 +208,7 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
     return Situation(
         candidate=status.version,
         stable=status.stable_version,
-        pods=tuple(_pod_facts(pod) for pod in rollout.updated),
+        pods=tuple(_pod_facts(pod, now) for pod in rollout.updated),
         stable_ready=sum(1 for pod in pods if pod.ready and pod.revision == status.stable_revision),
         data_age=watch.data_age if watch is not None else None,
         unread=watch.unread if watch is not None else 0.0,
@@ -220,13 +220,14 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
     )
 
 
-def _pod_facts(pod: PodView) -> PodFacts:
+def _pod_facts(pod: PodView, now: Instant) -> PodFacts:
     return PodFacts(
         uid=pod.uid,
         name=pod.name,
         placed=bool(pod.node),
         ever_ready=pod.was_ready,
         ready=pod.ready,
+        unready_for=max(0.0, now - pod.unready_since) if pod.unready_since is not None else None,
         # The kubelet waits 10 s before a second restart and 20 s before a third: whoever waits crashes that often.
         restarts=pod.restarts if pod.waiting in CRASH_REASONS else 0,
         fault=pod.fault.message if pod.fault is not None else "",

@@ -1,5 +1,7 @@
 """What needs no statistics: pods that crash, vanish or never come, and a version that answers nothing at all."""
 
+from collections.abc import Sequence
+
 from outrider.plan.evidence import verdict, wording
 from outrider.plan.evidence.advance import FAILING, NEWEST
 from outrider.plan.evidence.situation import PodFacts, Situation
@@ -8,6 +10,9 @@ from outrider.plan.evidence.verdict import Verdict
 
 CRASHES = 2
 """Restarts within a minute that make a crash loop."""
+HARDWARE_SECONDS = 10.0
+"""Two ticks. An engine dies with its GPU at once; that the GPU is to blame takes a driver's event, a device plugin and
+a kubelet (which syncs a pod every second) until it is in the pod's status."""
 
 
 def crash_looping(situation: Situation) -> Verdict | None:
@@ -28,7 +33,7 @@ def crash_looping(situation: Situation) -> Verdict | None:
 def no_endpoints_left(situation: Situation) -> Verdict | None:
     """Pods that were made anew have not been ready yet: that somebody deleted one is not the version's fault."""
     had = [pod for pod in situation.pods if pod.ever_ready]
-    if not had or any(pod.ready for pod in situation.pods):
+    if not had or any(pod.ready for pod in situation.pods) or _may_be_hardware(had, situation):
         return None
     what = f"{situation.candidate}: none of {len(had)} pods that were ready is ready any more"
     if all(pod.fault for pod in had):
@@ -38,6 +43,12 @@ def no_endpoints_left(situation: Situation) -> Verdict | None:
             "Hold", verdict.SHARED_INCIDENT, f"{what}, and no pod of {situation.stable} is: it is not the version."
         )
     return Verdict("RollBack", verdict.NO_ENDPOINTS_LEFT, f"{what}.")
+
+
+def _may_be_hardware(lost: Sequence[PodFacts], situation: Situation) -> bool:
+    """Whether a moment more may show what is beneath it, and costs nobody anything, as the stable version serves."""
+    latest = min((pod.unready_for for pod in lost if pod.unready_for is not None), default=None)
+    return bool(situation.stable_ready) and latest is not None and latest < HARDWARE_SECONDS
 
 
 def progress_deadline(situation: Situation) -> Verdict | None:

@@ -12,6 +12,8 @@ class PodFacts(msgspec.Struct, frozen=True):
     """It has a node."""
     ever_ready: bool = False
     ready: bool = False
+    unready_for: float | None = None
+    """Seconds for which it has not been ready; None where it is, and where that is not known."""
     restarts: int = 0
     """Within the last 60 seconds."""
     fault: str = ""
