@@ -28,12 +28,9 @@ def _story(strategy: str, **deployment: Any) -> Story:
 
 
 STORIES = {
-    strategy: _story(strategy, **deployment)
-    for strategy, deployment in {
-        "RollingUpdate": {},
-        "Canary": {"canary": {"steps": [{"weight": 50, "duration": "20s"}]}},
-        "BlueGreen": {"blueGreen": {"previewDuration": "20s"}},
-    }.items()
+    "RollingUpdate": _story("RollingUpdate"),
+    "Canary": _story("Canary", canary={"steps": [{"weight": 50, "duration": "20s"}]}),
+    "BlueGreen": _story("BlueGreen", blueGreen={"previewDuration": "20s"}),
 }
 
 

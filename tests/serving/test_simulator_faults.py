@@ -158,6 +158,21 @@ def test_a_truncated_stream_breaks_off_after_some_tokens_without_done(start_serv
     assert counted(server, "2xx") == 2, "its status had been sent before it broke"
 
 
+def test_an_answer_that_the_engine_gives_up_is_a_500_or_a_stream_that_ends_in_an_error(
+    start_server: Callable[..., Any],
+) -> None:
+    server = start_server(settings={"engine-error-rate": 1})
+    status, answer = server.post(COMPLETIONS, BODY)
+    assert (status, answer["error"]["code"]) == (500, 500)
+    status, streamed = server.post(COMPLETIONS, BODY | {"stream": True})
+    *tokens, error, done = streamed.strip().split("\n\n")
+    assert (status, done) == (200, "data: [DONE]")
+    assert tokens
+    assert '"code":500' in error
+    assert (counted(server, "2xx"), counted(server, "5xx")) == (1, 1)
+    assert server.metric("vllm:request_success_total", finished_reason="error") == 2
+
+
 ANSWERS = {
     "wrong": ({"wrong-answer-rate": 1}, lambda text: "4" not in text and text.isascii()),
     "foreign": ({"foreign-language-rate": 1}, lambda text: "is" not in text.split()),

@@ -18,7 +18,8 @@ from outrider.serving.simulator.settings import (
 
 CONTRACT = {
     "load-seconds", "load-gigabytes-per-second", "time-to-first-token-ms", "inter-token-latency-ms", "max-num-seqs",
-    "error-rate", "error-code", "error-above-prompt-tokens", "extra-latency-ms", "slow-token-factor", "hang-rate",
+    "error-rate", "error-code", "error-above-prompt-tokens", "engine-error-rate",
+    "extra-latency-ms", "slow-token-factor", "hang-rate",
     "wedge", "truncate-rate", "wrong-answer-rate", "foreign-language-rate", "crash-after-seconds",
     "crash-after-requests", "crash-on-start",
     "memory-growth-mb-per-minute", "health-failure", "metrics-failure", "seed",

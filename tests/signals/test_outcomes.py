@@ -95,6 +95,30 @@ STEPS: dict[str, tuple[ServerSample, ServerSample, Edges, Outcomes]] = {
         Edges(),
         {"errors": Counts(2, 17), "rejections": Counts(3, 20), "stalled": RUNS},
     ),
+    "streams that the engine gave up are errors, though their status is 200": (
+        changed(BEFORE, given_up=1),
+        changed(AFTER, given_up=8),
+        Edges(),
+        {"errors": Counts(7, 17), "rejections": Counts(3, 20), "stalled": RUNS},
+    ),
+    "what the engine gave up before the answer began is a 500 already": (
+        changed(BEFORE, given_up=1),
+        changed(AFTER, given_up=3),
+        Edges(),
+        {"errors": Counts(2, 17), "rejections": Counts(3, 20), "stalled": RUNS},
+    ),
+    "more given up than there were answers, as a reading is torn": (
+        changed(BEFORE, given_up=1),
+        changed(AFTER, given_up=100),
+        Edges(),
+        {"errors": Counts(17, 17), "rejections": Counts(3, 20), "stalled": RUNS},
+    ),
+    "a page that does not have what was given up": (
+        changed(BEFORE, given_up=1),
+        changed(AFTER, given_up=None),
+        Edges(),
+        {"errors": Counts(2, 17), "rejections": Counts(3, 20), "stalled": RUNS},
+    ),
     "pages that know nothing": (ServerSample(at=0), ServerSample(at=5), ALL, {}),
     "what one of the two pages lacks": (
         changed(BEFORE, requests=None, end_to_end=None, generation_tokens=None, inter_token_latency=None),
@@ -175,7 +199,8 @@ def test_a_real_page_gives_every_indicator() -> None:
     assert edges == Edges(first_token=0.5, inter_token=0.075, end_to_end=2.0)
     requests = int(value_of("http_requests_total{"))
     outcomes = between(before, after, edges)
-    assert outcomes["errors"] == outcomes["rejections"] == Counts(0, requests)
+    given_up = int(value_of('vllm:request_success_total{engine="0",finished_reason="error"'))
+    assert (outcomes["errors"], outcomes["rejections"]) == (Counts(given_up, requests), Counts(0, requests))
     for indicator, name, edge in (
         ("firstToken", "vllm:time_to_first_token_seconds", "0.5"),
         ("interToken", "vllm:inter_token_latency_seconds", "0.075"),

@@ -80,6 +80,9 @@ def _of_bad_versions(strategy: str) -> dict[str, Story]:
         "a version that answers errors is taken back": Story(
             name="errors", reasons=WRONG, fault={"error-rate": 0.4}, replicas=replicas, window=window
         ),
+        "a version whose engine gives up streams that began well is taken back": Story(
+            name="halfway", reasons=WRONG, fault={"engine-error-rate": 0.5}, replicas=replicas, window=window
+        ),
         "a slow version is taken back for its latency": Story(
             name="slow",
             reasons=("LatencyWorse", "TriggerFired"),

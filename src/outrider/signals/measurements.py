@@ -25,6 +25,8 @@ class Measurements(msgspec.Struct, frozen=True):
     """HTTP requests for inference that ended, Outrider's own probes included."""
     errors_4xx: float | None = None
     errors_5xx: float | None = None
+    given_up: float | None = None
+    """At which the engine failed, in the midst of a stream that began with 200 too; some are among `errors_5xx`."""
     generation_tokens: float | None = None
     prompt_tokens: float | None = None
     tokens_per_second: float | None = None
@@ -40,10 +42,10 @@ class Measurements(msgspec.Struct, frozen=True):
 
     @property
     def error_rate(self) -> float | None:
-        """The share (0..1) of requests that failed by the server's fault (5xx); None where there was no request."""
+        """The share (0..1) of requests that failed by the server's fault; None where there was no request."""
         if self.errors_5xx is None or not self.requests:
             return None
-        return self.errors_5xx / self.requests
+        return min(1.0, max(self.errors_5xx, self.given_up or 0.0) / self.requests)
 
     @property
     def tokens_per_second_per_stream(self) -> float | None:
@@ -68,6 +70,7 @@ def measure(samples: Sequence[ServerSample], window: float) -> Measurements:
         requests=_increase(inside, lambda sample: sample.requests),
         errors_4xx=_increase(inside, lambda sample: sample.errors_4xx),
         errors_5xx=_increase(inside, lambda sample: sample.errors_5xx),
+        given_up=_increase(inside, lambda sample: sample.given_up),
         generation_tokens=generated,
         prompt_tokens=_increase(inside, lambda sample: sample.prompt_tokens),
         tokens_per_second=generated / seconds if generated is not None and seconds > 0 else None,
@@ -93,6 +96,7 @@ def together(parts: Iterable[Measurements | None]) -> Measurements | None:
         requests=_sum(part.requests for part in known),
         errors_4xx=_sum(part.errors_4xx for part in known),
         errors_5xx=_sum(part.errors_5xx for part in known),
+        given_up=_sum(part.given_up for part in known),
         generation_tokens=_sum(part.generation_tokens for part in known),
         prompt_tokens=_sum(part.prompt_tokens for part in known),
         tokens_per_second=_sum(part.tokens_per_second for part in known),

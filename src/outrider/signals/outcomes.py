@@ -14,8 +14,9 @@ from outrider.signals.histogram import Histogram
 from outrider.signals.vllm_metrics import ServerSample, restarted
 
 Indicator = Literal["errors", "rejections", "firstToken", "interToken", "endToEnd", "stalled"]
-"""`errors`: 5xx, of all requests but 4xx. `rejections`: 4xx, of all requests. `firstToken`, `interToken`, `endToEnd`:
-observations above an edge. `stalled`: ticks without a token, of those in which requests ran all the time."""
+"""`errors`: 5xx and streams that the engine gave up, of all requests but 4xx. `rejections`: 4xx, of all requests.
+`firstToken`, `interToken`, `endToEnd`: observations above an edge. `stalled`: ticks without a token, of those in which
+requests ran all the time."""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ def _counted(before: ServerSample, after: ServerSample, edges: Edges, *, anew: b
     outcomes: dict[Indicator, Counts] = {}
     statuses = _statuses_between(before, after, anew=anew)
     if statuses is not None:
-        good, refused, failed = statuses
+        good, refused, failed = _with_given_up(statuses, _given_up_between(before, after, anew=anew))
         outcomes["errors"] = Counts(failed, good + failed)
         outcomes["rejections"] = Counts(refused, good + refused + failed)
     latencies: tuple[tuple[Indicator, float | None, Histogram | None, Histogram | None], ...] = (
@@ -117,7 +118,7 @@ def together(parts: Iterable[Outcomes]) -> dict[Indicator, Counts]:
 
 
 def _statuses(sample: ServerSample) -> tuple[int, int, int] | None:
-    """Inference requests by how they ended: well, refused (4xx), failed (5xx)."""
+    """Inference requests by the status with which their answers began: well, refused (4xx), failed (5xx)."""
     if sample.requests is None or sample.errors_4xx is None or sample.errors_5xx is None:
         return None
     refused, failed = round(sample.errors_4xx), round(sample.errors_5xx)
@@ -131,6 +132,23 @@ def _statuses_between(before: ServerSample, after: ServerSample, *, anew: bool) 
     if anew or any(new < old for old, new in zip(then, now, strict=True)):
         return now
     return now[0] - then[0], now[1] - then[1], now[2] - then[2]
+
+
+def _given_up_between(before: ServerSample, after: ServerSample, *, anew: bool) -> int:
+    """At how many requests the engine failed; 0 where the page does not have it, as before vLLM counted them."""
+    if before.given_up is None or after.given_up is None:
+        return 0
+    grown = after.given_up - before.given_up
+    return round(after.given_up if anew or grown < 0 else grown)
+
+
+def _with_given_up(statuses: tuple[int, int, int], given_up: int) -> tuple[int, int, int]:
+    """Streams that the engine gave up count as good by their status. What it gave up before it began is a 5xx too, and
+    nobody says how many those are: so no more are taken from the good ones than cannot be among the 5xx.
+    """
+    good, refused, failed = statuses
+    broken = min(good, max(0, given_up - failed))
+    return good - broken, refused, failed + broken
 
 
 def _slow(then: Histogram | None, now: Histogram | None, edge: float | None, *, anew: bool) -> Counts | None:

@@ -1,7 +1,9 @@
 """What Outrider reads from a vLLM server's `/metrics`, by vLLM's own names (V1 engine, checked against 0.32).
 
-HTTP errors are counted only by the web layer (`http_requests_total`); the engine does not know them. Histograms count
-a request when it ends: hung and aborted ones are in `running`, not in them.
+HTTP errors are counted only by the web layer (`http_requests_total`); the engine does not know them. But that layer
+counts the status with which an answer began: a stream that the engine gives up in its midst is a 200 to it, and only
+the engine's own `finished_reason="error"` shows it. (Where the answer had not begun, vLLM makes a 500 of it: both count
+that one.) Histograms count a request when it ends: hung and aborted ones are in `running`, not in them.
 """
 
 import math
@@ -21,12 +23,13 @@ ITL = "vllm:inter_token_latency_seconds"
 RUNNING = "vllm:num_requests_running"
 WAITING = "vllm:num_requests_waiting"
 KV_CACHE_USAGE = "vllm:kv_cache_usage_perc"
+ENDINGS = "vllm:request_success_total"
 PROCESS_START = "process_start_time_seconds"
 
 FAMILIES = frozenset(
     {
         REQUESTS, GENERATION_TOKENS, PROMPT_TOKENS, END_TO_END, TTFT, ITL, RUNNING, WAITING, KV_CACHE_USAGE,
-        PROCESS_START,
+        ENDINGS, PROCESS_START,
     }
 )  # fmt: skip
 
@@ -44,6 +47,8 @@ class ServerSample(msgspec.Struct, frozen=True):
     requests: float | None = None
     errors_4xx: float | None = None
     errors_5xx: float | None = None
+    given_up: float | None = None
+    """Requests at which the engine failed; some of them are among `errors_5xx`, and nobody says which."""
     generation_tokens: float | None = None
     prompt_tokens: float | None = None
     end_to_end: Histogram | None = None
@@ -72,6 +77,7 @@ def read_server(text: str, at: float) -> ServerSample:
         requests=_requests(families.get(REQUESTS), ""),
         errors_4xx=_requests(families.get(REQUESTS), "4"),
         errors_5xx=_requests(families.get(REQUESTS), "5"),
+        given_up=_given_up(families.get(ENDINGS)),
         generation_tokens=_counter(families.get(GENERATION_TOKENS)),
         prompt_tokens=_counter(families.get(PROMPT_TOKENS)),
         end_to_end=_histogram(families.get(END_TO_END)),
@@ -106,6 +112,12 @@ def _requests(family: Family | None, status: str) -> float | None:
         for sample in family.samples
         if sample.labels.get("status", "").startswith(status) and _is_inference(sample.labels.get("handler", ""))
     )
+
+
+def _given_up(family: Family | None) -> float | None:
+    if family is None:
+        return None
+    return sum(sample.value for sample in family.samples if sample.labels.get("finished_reason") == "error")
 
 
 def _is_inference(handler: str) -> bool:

@@ -20,6 +20,8 @@ class Fate(msgspec.Struct, frozen=True):
     hang: bool = False
     error: ApiError | None = None
     truncate: bool = False
+    given_up: bool = False
+    """By the engine, half-way."""
     kind: Kind = "normal"
     delay_seconds: float = 0.0
 
@@ -50,11 +52,12 @@ class Faults:
         self._count_to_crash()
         settings = self.settings
         # All numbers are drawn for every request, so that one rate does not shift the others' victims.
-        hang, error, truncate, wrong, foreign = (self._random.random() for _ in range(5))
+        hang, error, truncate, wrong, foreign, given_up = (self._random.random() for _ in range(6))
         return Fate(
             hang=hang < settings.hang_rate,
             error=_error(settings, prompt_tokens, drawn=error),
             truncate=truncate < settings.truncate_rate,
+            given_up=given_up < settings.engine_error_rate,
             kind=self._kind(wrong, foreign),
             delay_seconds=settings.extra_latency_ms / 1000,
         )

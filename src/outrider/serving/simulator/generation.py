@@ -21,6 +21,10 @@ class Answer(msgspec.Struct, frozen=True):
     stop_reason: str | None = None
     """The stop string that ended it."""
 
+    def given_up(self) -> "Answer":
+        """What comes of it where the engine fails half-way."""
+        return Answer(self.pieces[: max(1, len(self.pieces) // 2)], "error")
+
     def text(self, start: int = 0, end: int | None = None) -> str:
         return "".join(self.pieces[start:end])
 

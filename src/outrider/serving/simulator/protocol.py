@@ -35,6 +35,11 @@ class ApiError(Exception):
         return error_body(self.status, self.message, kind=self.kind, param=self.param)
 
 
+def given_up() -> ApiError:
+    """What a client is told where the engine fails at its request, also in the midst of a stream."""
+    return ApiError(500, "Internal server error")
+
+
 def error_body(status: int, message: str, *, kind: str, param: str | None = None) -> bytes:
     """`{"error": {...}}` as vLLM and OpenAI write it."""
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": status}})

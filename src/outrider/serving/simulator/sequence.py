@@ -4,7 +4,8 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 from typing import Literal
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "error"]
+"""error: the engine gave it up, which vLLM answers with 500, or in the midst of a stream that began with 200."""
 
 
 class Sequence:

@@ -29,6 +29,7 @@ from outrider.serving.simulator.protocol import (
     check_common,
     completion_prompts,
     decode,
+    given_up,
     messages_prompt,
 )
 from outrider.serving.simulator.responses import Chat, Completion, Shape, encode
@@ -132,6 +133,8 @@ class Handlers:
             while not job.finished:
                 await job.progress.wait()
                 job.progress.clear()
+            if job.given_up:
+                raise given_up()
             return _json(reply.whole())
         finally:
             # Also where the client has gone: aiohttp cancels the handler then.

@@ -35,6 +35,11 @@ class Job(msgspec.Struct, frozen=True):
     def finished(self) -> bool:
         return all(sequence.finished for sequence in self.sequences)
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the engine fails at one of them."""
+        return any(answer.finish_reason == "error" for answer in self.answers)
+
 
 class Service:
     """One simulated engine with its settings. `crash` ends the process with an error."""
@@ -134,6 +139,7 @@ class Service:
                 answer = plan_answer(
                     request, prompt, budget=budget, index=index, seed=self._answer_seed, kind=fate.kind
                 )
+                answer = answer.given_up() if fate.given_up else answer
                 job.prompts.append(prompt)
                 job.answers.append(answer)
                 job.sequences.append(

@@ -48,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
     """HTTP status of the errors that `error-rate` and `error-above-prompt-tokens` make."""
     error_above_prompt_tokens: Annotated[int, Meta(ge=0)] | None = None
     """Requests with a longer prompt, in tokens, fail with `error-code`: a fault that short probes do not see."""
+    engine_error_rate: Rate = 0.0
+    """Answers that the engine gives up half-way (`finished_reason="error"`): 500, or an error at the end of a stream
+    whose status is 200, so that `http_requests_total` calls it good."""
     extra_latency_ms: NotNegative = 0.0
     """Added before anything of the answer is sent."""
     slow_token_factor: Annotated[float, Meta(ge=1)] = 1.0

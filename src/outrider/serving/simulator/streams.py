@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from outrider.serving.simulator.protocol import given_up
 from outrider.serving.simulator.responses import DONE, Shape, event, usage
 from outrider.serving.simulator.service import Job
 
@@ -79,7 +80,9 @@ async def send_stream(
         if cut_at is not None and sum(sent) >= cut_at:
             _cut(request)
             return response
-    if include_usage:
+    if job.given_up:
+        await response.write(b"data: " + given_up().body() + b"\n\n")
+    elif include_usage:
         await response.write(reply.chunk([], with_usage=True))
     await response.write(DONE)
     return response
