@@ -21,7 +21,9 @@ from outrider.plan.install.workload import arguments
 
 INSTALLATIONS = (
     Installation(),
-    Installation(watch_namespaces=("team-a", "team-b"), gateway="infra/public"),
+    Installation(
+        watch_namespaces=("team-a", "team-b"), gateway="infra/public", gateway_metrics=("http://a:1/m", "http://b:1/m")
+    ),
     Installation(watch_namespaces=("team-a",), cluster_roles=False),
 )
 
@@ -31,6 +33,10 @@ WRONG = {
     "half of a certificate": (["--metrics-key", "x"], "given together"),
     "a gateway of three parts": (["--gateway", "a/b/c"], "must be NAMESPACE/NAME"),
     "pools of no gateway": (["--inference-pool"], "name it with --gateway"),
+    "what no gateway counts": (["--gateway-metrics", "http://traefik:9100/metrics"], "name it with --gateway"),
+    "a page that has no address": (
+        ["--gateway", "infra/public", "--gateway-metrics", "traefik:9100/metrics"], "must be http://HOST:PORT/PATH",
+    ),
     "a label that is none": (["--monitor-labels", "release"], "must be KEY=VALUE"),
     "an address of no gateway": (["--base-url", "https://x"], "name it with --gateway"),
     "a probe interval without a unit": (["--probe-interval", "10"], "--probe-interval 10: has no unit"),

@@ -124,6 +124,15 @@ def _of_bad_versions(strategy: str) -> dict[str, Story]:
             window="120s" if strategy == "RollingUpdate" else "10s",
             deployment=_one_step("120s"),
         ),
+        "a version whose answers are cut off, which no pod counts, is taken back for what the Gateway knows": Story(
+            name="cut",
+            reasons=("GatewayFailuresWorse",),
+            says="requests failed at the Gateway",
+            fault={"truncate-rate": 1},
+            replicas=replicas,
+            window="120s" if strategy == "RollingUpdate" else "10s",
+            deployment=_one_step("120s"),
+        ),
         "a version that turns bad after it took all traffic is taken back": Story(
             name="late",
             reasons=(*WRONG, "TriggerFired"),

@@ -90,7 +90,7 @@ class IndicatorStatus(msgspec.Struct, frozen=True, rename="camel"):
     """
 
     name: str = ""
-    """errors, rejections, firstToken, interToken, endToEnd or stalled."""
+    """errors, rejections, firstToken, interToken, endToEnd, stalled or gatewayFailures."""
     slower_than: float | None = None
     """Seconds above which an answer counts as bad; only for latencies."""
     candidate_bad: float = 0.0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from outrider.api.urls import is_http_url
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.waiting import seconds
 
@@ -41,6 +42,7 @@ def operator(
     gateway: Annotated[str, Parameter(env_var="OUTRIDER_GATEWAY")] = "",
     base_url: Annotated[str, Parameter(env_var="OUTRIDER_BASE_URL")] = "",
     request_timeout: Annotated[str, Parameter(env_var="OUTRIDER_REQUEST_TIMEOUT")] = "0s",
+    gateway_metrics: Annotated[list[str] | None, Parameter(env_var="OUTRIDER_GATEWAY_METRICS", negative="")] = None,
     inference_pool: Annotated[bool, Parameter(env_var="OUTRIDER_INFERENCE_POOL", negative="")] = False,
     picker_image: Annotated[str | None, Parameter(env_var="OUTRIDER_PICKER_IMAGE")] = None,
     picker_tls: Annotated[bool, Parameter(env_var="OUTRIDER_PICKER_TLS")] = True,
@@ -86,6 +88,9 @@ def operator(
         Address of the Gateway as people outside see it, for `status.url`. Default: what the Gateway's status tells.
     request_timeout
         How long an answer may take, as Gateway API writes it; 0s for any time. Empty: not written into routes.
+    gateway_metrics
+        Metrics page of what implements the Gateway, Traefik or Outrider's own: one for each replica, separated by
+        commas or given several times. What only the Gateway knows is then evidence of a release. Default: none.
     inference_pool
         The Gateway sends requests to InferencePools: set up endpoint pickers for services that ask for one.
     picker_image
@@ -154,6 +159,7 @@ def operator(
     config = _with_extras(
         config,
         request_timeout=request_timeout,
+        gateway_metrics=gateway_metrics or (),
         inference_pool=inference_pool,
         picker_image=picker_image,
         picker_tls=picker_tls,
@@ -286,6 +292,7 @@ def _with_extras(
     config: "OperatorConfig",
     *,
     request_timeout: str,
+    gateway_metrics: Sequence[str],
     inference_pool: bool,
     picker_image: str | None,
     picker_tls: bool,
@@ -294,13 +301,22 @@ def _with_extras(
     """What a Gateway and a Prometheus of this cluster want to be told."""
     if inference_pool and config.gateway is None:
         raise CliError("--inference-pool says what a Gateway can do: name it with --gateway", exit_code=Exit.USAGE)
+    pages = _split(gateway_metrics)
+    if pages and config.gateway is None:
+        raise CliError("--gateway-metrics is what a Gateway counts: name it with --gateway", exit_code=Exit.USAGE)
+    if wrong_pages := [url for url in pages if not is_http_url(url)]:
+        raise CliError(f"--gateway-metrics {wrong_pages[0]}: must be http://HOST:PORT/PATH", exit_code=Exit.USAGE)
     pairs = [text.partition("=") for text in _split(monitor_labels)]
     if wrong := [key for key, equals, _ in pairs if not equals or not key]:
         raise CliError(f"--monitor-labels {wrong[0]}: must be KEY=VALUE", exit_code=Exit.USAGE)
     gateway = config.gateway
     if gateway is not None:
         gateway = replace(
-            gateway, request_timeout=request_timeout, inference_pool=inference_pool, picker_tls=picker_tls
+            gateway,
+            metrics_urls=pages,
+            request_timeout=request_timeout,
+            inference_pool=inference_pool,
+            picker_tls=picker_tls,
         )
     return replace(
         config,

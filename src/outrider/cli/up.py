@@ -172,12 +172,12 @@ def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings", gateway: 
     from outrider.local.controlplane.namespace import NamespaceUnavailable
     from outrider.local.controlplane.plane import ControlPlaneFailed
     from outrider.local.controlplane.programs import ProgramsMissing, find_programs
-    from outrider.local.kubernetes_world import KubernetesWorld
+    from outrider.local.kubernetes_world import INSIDE_URL, KubernetesWorld
 
     namespace, _, name = gateway.rpartition("/")
     other = GatewayConfig(name=name, namespace=namespace, base_url=base_url.rstrip("/")) if gateway else None
     try:
-        operator = partial(local_operator, gateway=other)
+        operator = partial(local_operator, gateway=other, inside_url=INSIDE_URL)
         world = KubernetesWorld(folder, settings, find_programs(), companions=(operator,))
         with world.entered():
             return asyncio.run(_run(folder, world.run))

@@ -15,6 +15,8 @@ class GatewayConfig:
     base_url: str = ""
     """Its address as people outside see it; `status.url` is then `BASE_URL/NAMESPACE/SERVICE`. Empty: the address that
     the Gateway's own status tells."""
+    metrics_urls: tuple[str, ...] = ()
+    """The metrics pages of what implements it, one for each replica: what only the front door knows of a version."""
     request_timeout: str = PlanConfig().request_timeout
     """`timeouts.request` of the routes; `0s` is none. Empty: not written."""
     inference_pool: bool = False

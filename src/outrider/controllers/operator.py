@@ -21,6 +21,7 @@ from outrider.kube.informer import Informer
 from outrider.kube.manager import Elected, Manager, Runnable
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.kube.standstill import Standstill
+from outrider.signals.gateway_reader import FetchPage, GatewayReader
 from outrider.signals.prober import ProbeFunction, Prober
 from outrider.signals.scrape import FetchFunction, Scraper
 
@@ -32,8 +33,9 @@ class Operator:
 
     `api` is read, and `writer` written to, which may refuse while another operator leads; without it both are one.
     Where there is `elected`, nothing but reading is done before it returns. `runnables` begin after it.
-    `registry` takes the metrics of the controller runtime; without it there are none. `probe` and `fetch` are for tests
-    and simulation; by default real requests are sent to the pods, and their metrics read, over HTTP.
+    `registry` takes the metrics of the controller runtime; without it there are none. `probe`, `fetch` and
+    `fetch_page` are for tests and simulation; by default real requests are sent to the pods, and their metrics and the
+    Gateway's read, over HTTP.
     `rng` is where jitter comes from; hand in a seeded one to have the same again.
     """
 
@@ -49,6 +51,7 @@ class Operator:
         runnables: Iterable[Runnable] = (),
         probe: ProbeFunction | None = None,
         fetch: FetchFunction | None = None,
+        fetch_page: FetchPage | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.metrics = RuntimeMetrics(registry) if registry is not None else None
@@ -61,6 +64,8 @@ class Operator:
             probe_one=probe,
         )
         self._scraper = Scraper(clock, fetch=fetch)
+        urls = config.gateway.metrics_urls if config.gateway is not None else ()
+        self._gateway = GatewayReader(clock, urls, fetch=fetch_page) if urls else None
         self.caches = Caches(api, clock, config.namespaces, config.gateway, on_kinds=self._kinds_changed, rng=rng)
         self._recorder = EventRecorder(
             writer, clock, controller=f"{GROUP}/outrider", instance=config.identity, metrics=self.metrics
@@ -71,7 +76,7 @@ class Operator:
             config,
             self.caches,
             Sensors(self._prober, self._scraper, probe_interval=config.probe_interval),
-            Watcher(clock, self._prober, self._scraper),
+            Watcher(clock, self._prober, self._scraper, self._gateway),
             recorder=self._recorder,
             metrics=self.metrics,
         )
@@ -82,6 +87,7 @@ class Operator:
             runnables=[
                 self._prober.run,
                 self._scraper.run,
+                *([self._gateway.run] if self._gateway is not None else ()),
                 self._recorder.run,
                 Standstill(clock, self._deployments.stood_still).run,
                 *runnables,

@@ -52,6 +52,8 @@ log = structlog.get_logger(__name__)
 KUBELET_PORT = 10250
 FURNISHING_SECONDS = 60.0
 NETWORKS = (POD_NETWORK, SERVICE_NETWORK, NODE_NETWORK)
+INSIDE_URL = f"http://{WORLD_ADDRESS}:{GATEWAY_PORT}"
+"""Where the gateway is reached within the world's network."""
 
 
 @dataclass(frozen=True)

@@ -1,62 +1,56 @@
-"""What the local gateway counts for each revision: what clients saw, which no pod knows.
+"""What a gateway counts for each version: attempts to have it answer, and those that failed so that no pod knows.
 
 A stream that was cut is a good answer for the pod that began it, and a pod that takes no connection counts nothing.
-Outrider's probes are not in these series: the gateway counts them apart.
+Two gateways' pages are known, and told apart by their families:
+
+* **Outrider's own** counts by revision: attempts that found no connection, requests that were sent and not answered,
+  and answers that broke off. Outrider's probes are not in these series, and 5xx of the pods are not among the failures.
+* **Traefik** counts by Service: 502 (no connection, or none left before the answer) and 504 are its own answers. Those
+  of a pod could not be told apart; vLLM gives neither. An answer that broke off is in none of its series.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final
 
 import msgspec
 
 from outrider.signals.outcomes import Counts
-from outrider.signals.prometheus_text import Family, Sample, parse
+from outrider.signals.prometheus_text import Family, parse
 
-REQUESTS = "outrider_gateway_requests_total"
-BROKEN_STREAMS = "outrider_gateway_broken_streams_total"
-CONNECTION_FAILURES = "outrider_gateway_connection_failures_total"
-IN_FLIGHT = "outrider_gateway_in_flight_requests"
-CREATED = "outrider_gateway_broken_streams_created"
+REQUESTS: Final = "outrider_gateway_requests_total"
+BROKEN_STREAMS: Final = "outrider_gateway_broken_streams_total"
+CONNECTION_FAILURES: Final = "outrider_gateway_connection_failures_total"
+UNANSWERED: Final = "outrider_gateway_unanswered_requests_total"
+CREATED: Final = "outrider_gateway_broken_streams_created"
+_OWN = frozenset({REQUESTS, BROKEN_STREAMS, CONNECTION_FAILURES, UNANSWERED})
 
-FAMILIES = frozenset({REQUESTS, BROKEN_STREAMS, CONNECTION_FAILURES, IN_FLIGHT, CREATED})
-CLIENT_CLOSED_REQUEST = "499"
+TRAEFIK_REQUESTS: Final = "traefik_service_requests_total"
+TRAEFIK_RELOADS: Final = "traefik_config_reloads_total"
+"""Traefik has it from its start; the other one only once somebody has asked for something."""
+PROCESS_START: Final = "process_start_time_seconds"
+_PROVIDER: Final = "@kubernetesgateway"
+_BEFORE_SERVICE: Final = "-svc-"
+
+FAMILIES = _OWN | {CREATED, TRAEFIK_REQUESTS, TRAEFIK_RELOADS, PROCESS_START}
+CLIENT_CLOSED_REQUEST: Final = "499"
 """The code of a request that its client gave up (nginx's convention): neither good nor bad, for nobody knows why."""
-
-GatewayIndicator = Literal["errors", "rejections", "connections"]
-"""`errors`: 5xx and answers that were cut off, of all that ended but 4xx. `rejections`: 4xx, of all that ended.
-`connections`: attempts to send a request to a pod that took no connection, of all attempts. The request then went
-elsewhere, so that a revision whose pods take none would show no error at all; or its client got 503, an error too."""
-
-GatewayOutcomes = Mapping[GatewayIndicator, Counts]
-"""What is not known is absent, and never zero."""
+GATEWAY_CODES: Final = frozenset({"502", "504"})
+"""Traefik's own answers for a server that cannot be reached, or does not answer."""
 
 
-class RevisionKey(msgspec.Struct, frozen=True):
-    """Whose series these are. `revision` is empty where no revision was asked: no route, or no pod that was ready."""
-
-    namespace: str
-    deployment: str
-    revision: str
+class UnknownGatewayError(ValueError):
+    """The page is of no gateway that is known here."""
 
 
-class RevisionSample(msgspec.Struct, frozen=True):
-    """One reading of one revision's series, since the gateway started. None: the page does not have it."""
+class VersionSample(msgspec.Struct, frozen=True):
+    """One reading of one version's counters, since the gateway started."""
 
+    attempts: int
+    """Requests, and attempts to send one that went elsewhere; without those whose clients gave up."""
+    failed: int
+    """Of these, those that found no pod, got no answer from it, or whose answer broke off."""
     began: float | None = None
     """When the counting began, in Unix time: a change means that the gateway was restarted."""
-    good: int | None = None
-    """Requests by the code that their clients saw, but 4xx and 5xx."""
-    refused: int | None = None
-    """4xx, without those whose clients gave up."""
-    failed: int | None = None
-    """5xx."""
-    gave_up: int | None = None
-    broken_streams: int | None = None
-    """Answers that had begun and were cut off by the pod. They are also among the others, mostly the good ones."""
-    connection_failures: int | None = None
-    in_flight: int | None = None
-    """Requests that have come and are not yet answered in full. Long streams are among them, so that no number of these
-    says that something hangs."""
 
 
 class GatewayPage(msgspec.Struct, frozen=True):
@@ -64,90 +58,112 @@ class GatewayPage(msgspec.Struct, frozen=True):
 
     at: float
     """The reader's monotonic time, in seconds."""
-    revisions: Mapping[RevisionKey, RevisionSample]
+    versions: Mapping[str, VersionSample]
+    """By `revision_key` or `service_key`."""
+
+
+def revision_key(namespace: str, deployment: str, revision: str) -> str:
+    """Whose counters these are on a page of our own gateway."""
+    return f"{namespace}/{deployment}/{revision}"
+
+
+def service_key(namespace: str, service: str) -> str:
+    """Whose counters these are on a page of Traefik, which joins both names by a dash, as dashes are in them."""
+    return f"{namespace}-{service}"
 
 
 def read_gateway(text: str, at: float) -> GatewayPage:
-    """Read a gateway's metrics page. Raises `PrometheusTextError`."""
+    """Read a gateway's metrics page.
+
+    Raises:
+        PrometheusTextError: a line of it cannot be read.
+        UnknownGatewayError: it is of another gateway.
+    """
     families = parse(text, FAMILIES)
-    series: dict[RevisionKey, dict[str, list[Sample]]] = {}
-    for family in families.values():
-        for sample in family.samples:
-            key = RevisionKey(*(sample.labels.get(label, "") for label in ("namespace", "deployment", "revision")))
-            series.setdefault(key, {}).setdefault(family.name, []).append(sample)
-    return GatewayPage(at, {key: _revision(families, found) for key, found in series.items()})
+    if families.keys() >= _OWN:
+        return GatewayPage(at, _own(families))
+    if TRAEFIK_RELOADS in families or TRAEFIK_REQUESTS in families:
+        return GatewayPage(at, _traefik(families))
+    raise UnknownGatewayError("it has neither the counters of Outrider's gateway nor those of Traefik")
 
 
-def between(before: GatewayPage, after: GatewayPage) -> dict[RevisionKey, GatewayOutcomes]:
-    """What one gateway counted for each revision from one reading to the next.
+def between(before: VersionSample | None, after: VersionSample) -> Counts:
+    """What one gateway counted for a version from one reading to the next: attempts, and how many of them failed.
 
-    A revision that is new on the page had not been asked before: it gives all. So does every one after a restart of the
+    A version that is new on the page had not been asked before: it gives all. So does every one after a restart of the
     gateway, and a counter that fell.
     """
-    return {key: _grown(before.revisions.get(key), sample) for key, sample in after.revisions.items()}
+    attempts, failed = after.attempts, after.failed
+    if before is not None and not _restarted(before, after):
+        attempts, failed = attempts - before.attempts, failed - before.failed
+    return Counts(min(failed, attempts), attempts)
 
 
-def _revision(families: Mapping[str, Family], series: Mapping[str, list[Sample]]) -> RevisionSample:
-    def total(name: str) -> int | None:
-        return round(sum(sample.value for sample in series.get(name, ()))) if name in families else None
-
-    def requests(first: str) -> int | None:
-        if REQUESTS not in families:
-            return None
-        found = (sample for sample in series.get(REQUESTS, ()) if _class_of(sample.labels.get("code", "")) == first)
-        return round(sum(sample.value for sample in found))
-
-    return RevisionSample(
-        began=min((sample.value for sample in series.get(CREATED, ())), default=None),
-        good=requests("good"),
-        refused=requests("refused"),
-        failed=requests("failed"),
-        gave_up=requests("gave up"),
-        broken_streams=total(BROKEN_STREAMS),
-        connection_failures=total(CONNECTION_FAILURES),
-        in_flight=total(IN_FLIGHT),
-    )
+def _restarted(before: VersionSample, after: VersionSample) -> bool:
+    anew = None not in (before.began, after.began) and before.began != after.began
+    return anew or after.attempts < before.attempts or after.failed < before.failed
 
 
-def _class_of(code: str) -> str:
-    if code == CLIENT_CLOSED_REQUEST:
-        return "gave up"
-    return {"4": "refused", "5": "failed"}.get(code[:1], "good")
+class _Tally:
+    """What the lines of one version add up to."""
+
+    def __init__(self, began: float | None = None) -> None:
+        self.attempts = self.failed = 0.0
+        self.began = began
+
+    def sample(self) -> VersionSample:
+        return VersionSample(round(self.attempts), round(self.failed), self.began)
 
 
-def _grown(before: RevisionSample | None, after: RevisionSample) -> GatewayOutcomes:
-    then, now = _counters(before) if before is not None else None, _counters(after)
-    anew = before is not None and None not in (before.began, after.began) and before.began != after.began
-    if then is not None and not anew:
-        now = _since(then, now)
-    outcomes: dict[GatewayIndicator, Counts] = {}
-    good, refused, failed, gave_up, broken, not_connected = now
-    if good is None or refused is None or failed is None or gave_up is None:
-        return outcomes
-    outcomes["errors"] = Counts(min(failed + (broken or 0), good + failed), good + failed)
-    outcomes["rejections"] = Counts(refused, good + refused + failed)
-    if not_connected is not None:
-        outcomes["connections"] = Counts(not_connected, not_connected + good + refused + failed + gave_up)
-    return outcomes
+def _own(families: Mapping[str, Family]) -> dict[str, VersionSample]:
+    tallies: dict[str, _Tally] = {}
+    for family in families.values():
+        for sample in family.samples:
+            labels = sample.labels
+            if not labels.get("revision"):
+                continue  # no pod was asked
+            key = revision_key(labels.get("namespace", ""), labels.get("deployment", ""), labels["revision"])
+            tally = tallies.setdefault(key, _Tally())
+            match family.name:
+                case "outrider_gateway_requests_total" if labels.get("code") != CLIENT_CLOSED_REQUEST:
+                    tally.attempts += sample.value
+                case "outrider_gateway_connection_failures_total":
+                    tally.attempts += sample.value
+                    tally.failed += sample.value
+                case "outrider_gateway_unanswered_requests_total" | "outrider_gateway_broken_streams_total":
+                    tally.failed += sample.value
+                case "outrider_gateway_broken_streams_created":
+                    tally.began = sample.value if tally.began is None else min(tally.began, sample.value)
+                case _:
+                    pass
+    return {key: tally.sample() for key, tally in tallies.items()}
 
 
-_Counters = tuple[int | None, ...]
+def _traefik(families: Mapping[str, Family]) -> dict[str, VersionSample]:
+    started = families.get(PROCESS_START)
+    began = started.samples[0].value if started is not None and started.samples else None
+    tallies: dict[str, _Tally] = {}
+    requests = families.get(TRAEFIK_REQUESTS)
+    for sample in requests.samples if requests is not None else ():
+        code = sample.labels.get("code", "")
+        if code == CLIENT_CLOSED_REQUEST:
+            continue
+        for key in _services_of(sample.labels.get("service", "")):
+            tally = tallies.setdefault(key, _Tally(began))
+            tally.attempts += sample.value
+            tally.failed += sample.value if code in GATEWAY_CODES else 0
+    return {key: tally.sample() for key, tally in tallies.items()}
 
 
-def _counters(sample: RevisionSample) -> _Counters:
-    return (
-        sample.good,
-        sample.refused,
-        sample.failed,
-        sample.gave_up,
-        sample.broken_streams,
-        sample.connection_failures,
-    )
+def _services_of(label: str) -> list[str]:
+    """`httproute-NAMESPACE-ROUTE-gw-...-svc-NAMESPACE-SERVICE-INDEX@kubernetesgateway` means the key of that Service.
 
-
-def _since(then: _Counters, now: _Counters) -> _Counters:
-    """What each counter grew by; all of each where any fell, for then the gateway began anew."""
-    pairs = list(zip(then, now, strict=True))
-    if any(old is not None and new is not None and new < old for old, new in pairs):
-        return now
-    return tuple(new - old if old is not None and new is not None else None for old, new in pairs)
+    A name may have `-svc-` in it: then every reading of the label is given, and one of them is right. The label of a
+    whole rule (`...-wrr`), which is that of requests for which no pod was there, means none.
+    """
+    text, provider, rest = label.partition(_PROVIDER)
+    name, _, index = text.rpartition("-")
+    if not provider or rest or not index.isdecimal() or not name.startswith("httproute-"):
+        return []
+    parts = name.split(_BEFORE_SERVICE)
+    return [_BEFORE_SERVICE.join(parts[start:]) for start in range(1, len(parts))]

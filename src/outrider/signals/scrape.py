@@ -10,13 +10,13 @@ import msgspec
 from outrider.api.clock import Clock
 from outrider.api.meta import Instant
 from outrider.signals.measurements import Measurements, measure, together
+from outrider.signals.page import fetch_page
 from outrider.signals.polling import OnChange, Poller
 from outrider.signals.prometheus_text import PrometheusTextError
 from outrider.signals.vllm_metrics import ServerSample, read_server
 
 STALE_INTERVALS = 3
 """A reading older than so many intervals is unknown."""
-MAX_PAGE_BYTES = 16 << 20
 
 
 class ScrapeTarget(msgspec.Struct, frozen=True):
@@ -122,10 +122,4 @@ class Scraper:
 
     async def _get(self, target: ScrapeTarget) -> str:
         assert self._session is not None, "servers are read inside run()"
-        async with self._session.get(f"{target.url.rstrip('/')}/metrics", raise_for_status=True) as response:
-            page = bytearray()
-            async for chunk in response.content.iter_any():
-                page += chunk
-                if len(page) > MAX_PAGE_BYTES:
-                    raise aiohttp.ClientPayloadError(f"the page is larger than {MAX_PAGE_BYTES} bytes")
-        return page.decode("utf-8", "replace")
+        return await fetch_page(self._session, f"{target.url.rstrip('/')}/metrics")

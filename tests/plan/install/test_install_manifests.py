@@ -121,6 +121,11 @@ WRONG = {
     ),
     "a namespace is watched once": (Installation(watch_namespaces=("a", "a")), "names a namespace twice"),
     "a namespace has a namespace's name": (Installation(watch_namespaces=("A b",)), "'A b' is no name"),
+    "what no gateway counts": (Installation(gateway_metrics=("http://a:1/metrics",)), "name it \\(gateway\\)"),
+    "a page needs an address": (
+        Installation(gateway="infra/public", gateway_metrics=("a:1/metrics",)),
+        "'a:1/metrics' is not http://HOST:PORT/PATH",
+    ),
     "a gateway too": (Installation(gateway="infra/Public"), "'Public' is no name"),
 }
 

@@ -25,6 +25,8 @@ class Chosen:
     """The namespaces to look after, with commas; all of them without this."""
     gateway: str | None = None
     """NAMESPACE/NAME of the Gateway that requests come in through."""
+    gateway_metrics: tuple[str, ...] = ()
+    """Metrics page of what implements that Gateway. May be repeated: one for each of its replicas."""
     inference_pool: bool | None = None
     """The Gateway sends requests to InferencePools: endpoint pickers may be set up."""
     crds: bool | None = None
@@ -43,6 +45,7 @@ class Chosen:
             "replicas": self.replicas,
             "watchNamespaces": _names(self.watch_namespaces),
             "gateway": self.gateway,
+            "gatewayMetrics": list(self.gateway_metrics) or None,
             "inferencePool": self.inference_pool,
             "crds": self.crds,
             "clusterRoles": self.cluster_roles,

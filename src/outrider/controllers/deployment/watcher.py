@@ -8,13 +8,16 @@ import msgspec
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment, ReleaseStatus
 from outrider.api.meta import Instant
+from outrider.controllers.deployment.at_gateway import AtGateway
 from outrider.controllers.deployment.gather import parse_deployment
 from outrider.kube.clock import Clock
 from outrider.kube.objects import Pod
 from outrider.plan import evidence
 from outrider.plan.deployment.release import TICK, kept
 from outrider.plan.deployment.snapshot import Watch
+from outrider.plan.evidence.outcomes import GATEWAY_FAILURES
 from outrider.plan.evidence.verdict import NODE_FAULT, ONE_POD_ONLY
+from outrider.signals.gateway_reader import GatewayReader
 from outrider.signals.histogram import Histogram
 from outrider.signals.outcome_reader import OutcomeReader
 from outrider.signals.outcomes import Counts, Edges, Outcomes
@@ -34,6 +37,7 @@ class _Entry:
     revision: str
     started_time: str
     reader: OutcomeReader
+    at_gateway: AtGateway
     state: evidence.State
     edges: dict[evidence.Indicator, float]
     looked_at: Instant
@@ -49,10 +53,11 @@ class _Entry:
 class Watcher:
     """One per operator. `watch` never waits: it takes what prober and scraper have read."""
 
-    def __init__(self, clock: Clock, prober: Prober, scraper: Scraper) -> None:
+    def __init__(self, clock: Clock, prober: Prober, scraper: Scraper, gateway: GatewayReader | None = None) -> None:
         self._clock = clock
         self._prober = prober
         self._scraper = scraper
+        self._gateway = gateway
         self._entries: dict[str, _Entry] = {}
 
     def watch(self, deployment: LLMDeployment, pods: Sequence[Pod], faulty: Collection[str] = ()) -> Watch | None:
@@ -74,8 +79,10 @@ class Watcher:
         if release.reason in (NODE_FAULT, ONE_POD_ONLY):
             _forgive(entry, _known(entry) - {pod.metadata.uid for pod in pods})
         on_faulty = {pod.metadata.uid for pod in pods if pod.metadata.uid in candidate and pod.metadata.uid in faulty}
-        _forgive(entry, entry.on_faulty - on_faulty)
+        if recovered := entry.on_faulty - on_faulty:
+            _forgive(entry, recovered, at_gateway=True)
         entry.on_faulty = on_faulty
+        entry.at_gateway.look(deployment.status, pods, now, self._silent([*candidate, *stable]))
         if now - entry.looked_at >= TICK or now < entry.looked_at:
             self._count(entry, candidate, stable, settings, now)
         return Watch(
@@ -85,6 +92,7 @@ class Watcher:
             unread=self._unread(entry, ready, stable, now),
             why_unread=entry.reader.why_unread(ready),
             edges=entry.edges,
+            gateway_read=entry.at_gateway.read,
         )
 
     def forget(self, key: str) -> None:
@@ -95,21 +103,30 @@ class Watcher:
     def _entry(self, key: str, release: ReleaseStatus, stable: Sequence[str], settings: evidence.Settings) -> _Entry:
         found = self._entries.get(key)
         if found is None or (found.revision, found.started_time) != (release.revision, release.started_time):
-            found = self._begin(release, stable, settings)
+            found = self._begin(key, release, stable, settings)
             self._entries[key] = found
         return found
 
-    def _begin(self, release: ReleaseStatus, stable: Sequence[str], settings: evidence.Settings) -> _Entry:
+    def _begin(self, key: str, release: ReleaseStatus, stable: Sequence[str], settings: evidence.Settings) -> _Entry:
         """From here on, or from where another process stopped."""
         before, reader = kept(release), OutcomeReader(self._clock, self._scraper, self._prober)
         entry = _Entry(
-            release.revision, release.started_time, reader, before.state, before.edges, looked_at=self._clock.now()
+            revision=release.revision,
+            started_time=release.started_time,
+            reader=reader,
+            at_gateway=AtGateway(self._gateway, key, release),
+            state=before.state,
+            edges=before.edges,
+            looked_at=self._clock.now(),
         )
         if entry.state == evidence.State():
             reader.read(stable, self._edges(entry, stable, settings))
-            past = reader.so_far(stable)
+            past = _counts(reader.so_far(stable))
+            at_gateway = entry.at_gateway.stable_so_far()
+            if at_gateway is not None:
+                past[GATEWAY_FAILURES] = _converted(at_gateway)
             entry.edges = _edges_of(reader.edges)
-            entry.state = evidence.begun({name: _converted(counts) for name, counts in past.items()})
+            entry.state = evidence.begun(past)
         return entry
 
     def _unread(self, entry: _Entry, ready: Sequence[str], stable: Sequence[str], now: Instant) -> float:
@@ -126,6 +143,11 @@ class Watcher:
         elif entry.read_at is None:
             entry.read_at = now
         return now - entry.read_at if entry.readable else 0.0
+
+    def _silent(self, pods: Sequence[str]) -> set[str]:
+        """Those that did not answer the last request that was sent to themselves."""
+        results = {uid: self._prober.latest(uid) for uid in pods}
+        return {uid for uid, result in results.items() if result is not None and result.ok is False}
 
     def _is_pressing(self, entry: _Entry, candidate: Sequence[str], stable: Sequence[str], now: Instant) -> bool:
         """Whether every second counts: both versions answer side by side, or the new one has been alone for minutes."""
@@ -148,11 +170,14 @@ class Watcher:
         edges = self._edges(entry, stable, settings)
         outcomes = entry.reader.read([*candidate, *stable], edges)
         self._use(entry, _edges_of(entry.reader.edges))
+        at_gateway = entry.at_gateway.take(now)
         tick = evidence.Tick(
             at=now,
             seconds=now - entry.looked_at,
             stable={uid: _counts(outcomes.get(uid, {})) for uid in stable},
             candidate={uid: _counts(outcomes.get(uid, {})) for uid in candidate},
+            stable_at_gateway=_converted(at_gateway.stable) if at_gateway.stable is not None and stable else None,
+            candidate_at_gateway=_converted(at_gateway.candidate) if at_gateway.candidate is not None else None,
         )
         entry.looked_at = now
         entry.state = evidence.advance(entry.state, tick, settings)
@@ -187,12 +212,13 @@ def _known(entry: _Entry) -> set[str]:
     return {uid for found in entry.state.evidence.values() for uid in found.pods}
 
 
-def _forgive(entry: _Entry, blamed: Collection[str]) -> None:
+def _forgive(entry: _Entry, blamed: Collection[str], *, at_gateway: bool = False) -> None:
     """What pods did that were to blame, and are gone, says nothing about those that took their place; nor does what
-    they did on a node that has recovered.
+    they did on a node that has recovered. `at_gateway`: nor does what the Gateway counted meanwhile, which does not say
+    of which pods that was.
     """
     gone = _known(entry) & set(blamed)
-    if gone:
+    if gone or (at_gateway and GATEWAY_FAILURES in entry.state.evidence):
         entry.state = evidence.forgive(entry.state, gone)
 
 

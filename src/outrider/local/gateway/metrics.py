@@ -37,6 +37,7 @@ class Series:
             self._first_chunk = metrics.first_chunk.labels(*labels)
             self._broken = metrics.broken_streams.labels(*labels)
             self._not_sent = metrics.connection_failures.labels(*labels)
+            self._unanswered = metrics.unanswered.labels(*labels)
 
     def begin(self) -> None:
         if not self._probe:
@@ -65,6 +66,11 @@ class Series:
         if not self._probe:
             self._not_sent.inc()
 
+    def unanswered(self) -> None:
+        """A pod got the request, at least in part, and ended the connection without an answer."""
+        if not self._probe:
+            self._unanswered.inc()
+
     def broken(self) -> None:
         """An answer that had begun was cut off by the pod."""
         if not self._probe:
@@ -88,6 +94,12 @@ class GatewayMetrics:
         self.connection_failures = Counter(
             "outrider_gateway_connection_failures",
             "Attempts to send a request to a pod that took no connection; the request went elsewhere, or got 503.",
+            _LABELS,
+            registry=self.registry,
+        )
+        self.unanswered = Counter(
+            "outrider_gateway_unanswered_requests",
+            "Requests that were sent to a pod and got no answer: code 502.",
             _LABELS,
             registry=self.registry,
         )

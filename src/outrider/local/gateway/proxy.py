@@ -142,6 +142,7 @@ class Proxy:
             response = bad_gateway(f"{endpoint.base_url}: {failure}")
             response.headers[REQUEST_ID_HEADER] = exchange.id
             code = "502"
+            series.unanswered()
         finally:
             endpoint.end()
             series.end(code, self._clock.monotonic() - exchange.began)

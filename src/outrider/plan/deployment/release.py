@@ -213,6 +213,7 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
         data_age=watch.data_age if watch is not None else None,
         unread=watch.unread if watch is not None else 0.0,
         why_unread=watch.why_unread if watch is not None else "",
+        gateway_read=watch is not None and watch.gateway_read,
         baked=max(0.0, now - max(served, started)) if served is not None else 0.0,
         loaded=max((now - pod.loaded_at for pod in rollout.updated if pod.loaded_at is not None), default=0.0),
         complete=rollout.complete,

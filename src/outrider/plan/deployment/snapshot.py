@@ -112,6 +112,8 @@ class Watch(msgspec.Struct, frozen=True):
     unread: float = 0.0
     """Seconds since the counters of the candidate's ready pods could last be read: see `Situation`."""
     why_unread: str = ""
+    gateway_read: bool = False
+    """Whether the counters of the Gateway could be read lately."""
     edges: dict[Indicator, float] = {}
     """Seconds above which an answer counts as slow, by indicator."""
 

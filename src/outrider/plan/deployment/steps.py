@@ -17,8 +17,8 @@ from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.evidence.leaning import looks_worse
-from outrider.plan.evidence.outcomes import Counts
-from outrider.plan.evidence.settings import MARGINS
+from outrider.plan.evidence.outcomes import GATEWAY_FAILURES, Counts
+from outrider.plan.evidence.settings import LEANING
 
 RESUME = "outrider rollout resume"
 PROMOTE = "outrider rollout promote"
@@ -92,7 +92,7 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
         return "better evidence" if release.verdict == "RollBack" else "evidence that says something"
     if asked.skip:
         return ""
-    if _looks_worse(release):
+    if _looks_worse(facts, release):
         return "better evidence: so far it looks worse"
     since, last = parse_time(release.step_since), release.steps[release.step].seconds
     if since is None or facts.now - since < last:
@@ -115,8 +115,11 @@ def nothing_read(facts: Facts, since: Instant) -> bool:
     return watch is not None and watch.unread > facts.now - since - _GRAIN
 
 
-def _looks_worse(release: ReleaseStatus) -> bool:
-    margins = {str(name): margin for name, margin in MARGINS.items()}
+def _looks_worse(facts: Facts, release: ReleaseStatus) -> bool:
+    margins = {str(name): margin for name, margin in LEANING.items()}
+    watch = facts.snapshot.watch
+    if watch is None or not watch.gateway_read:
+        del margins[GATEWAY_FAILURES]  # nobody waits for numbers that do not come
     return any(
         looks_worse(
             Counts(one.candidate_bad, one.candidate_total), Counts(one.stable_bad, one.stable_total), margins[one.name]

@@ -5,7 +5,7 @@ import math
 from outrider.plan.evidence import attribution, guards, verdict, wording
 from outrider.plan.evidence.advance import in_trouble, limit_of
 from outrider.plan.evidence.eprocess import log_sum
-from outrider.plan.evidence.outcomes import SLOW, Indicator
+from outrider.plan.evidence.outcomes import GATEWAY_FAILURES, SLOW, Indicator
 from outrider.plan.evidence.settings import Settings
 from outrider.plan.evidence.situation import Situation
 from outrider.plan.evidence.state import Account, Evidence, State
@@ -18,6 +18,7 @@ _WORSE: dict[Indicator, str] = {
     "errors": verdict.ERRORS_WORSE,
     "rejections": verdict.REJECTIONS_WORSE,
     "stalled": verdict.STALLED,
+    "gatewayFailures": verdict.GATEWAY_FAILURES_WORSE,
     **dict.fromkeys(SLOW, verdict.LATENCY_WORSE),
 }
 Accusation = tuple[Indicator, Verdict]
@@ -36,11 +37,14 @@ def accused(state: State, situation: Situation, settings: Settings) -> Verdict |
     While both versions serve, a limit that people wrote accuses nobody by itself: what speaks is the comparison. Even
     with a wealth of 10 beside it, it took back 1 to 2 % of releases that were no worse and near the limit.
     """
-    for indicator, evidence in state.evidence.items():
-        arms = (evidence.candidate, evidence.stable)
-        if not state.alone and all(in_trouble(arm, indicator, settings) for arm in arms):
-            return _shared_incident(evidence, indicator, situation)
+    troubled = [indicator for indicator in state.evidence if _both_in_trouble(state, indicator, settings)]
+    of_pods = next((indicator for indicator in troubled if indicator != GATEWAY_FAILURES), None)
+    if of_pods is not None:
+        return _shared_incident(state.of(of_pods), of_pods, situation)
     found = _all_failed(state, situation) or _outweighed(state, situation, settings)
+    if troubled and (found is None or found[0] in troubled):
+        # A Gateway in trouble excuses nothing that was seen at the pods themselves.
+        return _shared_incident(state.of(GATEWAY_FAILURES), GATEWAY_FAILURES, situation)
     if found is None:
         return _both_above(state, situation, settings)
     indicator, rollback = found
@@ -60,6 +64,12 @@ def _accounts(state: State, settings: Settings) -> list[tuple[Indicator, bool, f
         found.append((indicator, True, math.log(weight * BESIDE), evidence.worse))
         found.append((indicator, False, math.log(weight * (1 - BESIDE)), evidence.above))
     return found
+
+
+def _both_in_trouble(state: State, indicator: Indicator, settings: Settings) -> bool:
+    evidence = state.of(indicator)
+    both = (evidence.candidate, evidence.stable)
+    return not state.alone and all(in_trouble(arm, indicator, settings) for arm in both)
 
 
 def _both_above(state: State, situation: Situation, settings: Settings) -> Verdict | None:
@@ -111,6 +121,8 @@ def _above(evidence: Evidence, indicator: Indicator, situation: Situation, setti
 
 def _excused(state: State, situation: Situation, indicator: Indicator, settings: Settings) -> Verdict | None:
     what = _compared(state.of(indicator), indicator, situation)
+    if indicator == GATEWAY_FAILURES:
+        return _excused_at_gateway(situation, what)
     faulty = attribution.faulty(situation, state, indicator)
     if faulty:
         return guards.node_fault(f"{what}, but all on faulty hardware", faulty)
@@ -123,6 +135,12 @@ def _excused(state: State, situation: Situation, indicator: Indicator, settings:
         return Verdict("Hold", verdict.PODS_DIFFER, message)
     name = next((pod.name for pod in situation.pods if pod.uid == uid), f"the pod {uid}")
     return guards.one_pod_only(f"{what}, but nearly all with {name}", name)
+
+
+def _excused_at_gateway(situation: Situation, what: str) -> Verdict | None:
+    """The Gateway does not say at which pods requests failed: one on faulty hardware is enough to blame that."""
+    faulty = tuple(pod for pod in situation.pods if pod.fault)
+    return guards.node_fault(f"{what}, and some of its pods are on faulty hardware", faulty) if faulty else None
 
 
 def _compared(evidence: Evidence, indicator: Indicator, situation: Situation) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from outrider.plan.evidence import eprocess
-from outrider.plan.evidence.outcomes import INDICATORS, Counts, Indicator, Tick, known, total
+from outrider.plan.evidence.outcomes import GATEWAY_FAILURES, INDICATORS, Counts, Indicator, Tick, arms, known, total
 from outrider.plan.evidence.settings import Settings
 from outrider.plan.evidence.state import Account, Arm, Evidence, State
 
@@ -36,10 +36,10 @@ def advance(state: State, tick: Tick, settings: Settings) -> State:
     evidence, heard = {}, False
     named = {indicator for counts in (*tick.stable.values(), *tick.candidate.values()) for indicator in counts}
     for indicator in INDICATORS:
-        if indicator not in named and indicator not in state.evidence:
+        stable, candidate = arms(tick, indicator)
+        if indicator not in named and not (stable or candidate) and indicator not in state.evidence:
             continue
-        stable, candidate = known(tick.stable, indicator), known(tick.candidate, indicator)
-        heard = heard or bool(candidate)
+        heard = heard or (bool(candidate) and indicator != GATEWAY_FAILURES)
         before = state.of(indicator)
         if closing:
             before = _close_window(before, indicator, settings, alone=alone)
@@ -88,14 +88,15 @@ def _learn(
 ) -> Evidence:
     settled = _settle(before, indicator, stable, candidate, settings, alone=alone)
     excess, pairs = _scatter(before, stable)
+    of_pods = indicator != GATEWAY_FAILURES
     return msgspec.structs.replace(
         settled,
         stable=_remember(before.stable, total(stable.values())),
         candidate=_remember(before.candidate, total(candidate.values())),
         excess=excess,
         pairs=pairs,
-        pods=_attribute(before.pods, candidate),
-        stable_pods=_attribute(before.stable_pods, stable),
+        pods=_attribute(before.pods, candidate) if of_pods else {},
+        stable_pods=_attribute(before.stable_pods, stable) if of_pods else {},
     )
 
 

@@ -6,7 +6,7 @@ from outrider.api.meta import Instant
 from outrider.plan.evidence import verdict, wording
 from outrider.plan.evidence.advance import limit_of
 from outrider.plan.evidence.eprocess import bounds
-from outrider.plan.evidence.outcomes import Indicator
+from outrider.plan.evidence.outcomes import GATEWAY_FAILURES, Indicator
 from outrider.plan.evidence.settings import Settings
 from outrider.plan.evidence.situation import Situation
 from outrider.plan.evidence.state import State
@@ -57,6 +57,7 @@ def cleared(state: State, situation: Situation, settings: Settings) -> Verdict:
     if seen < settings.min_requests:
         return Verdict("Hold", verdict.AWAITING_REQUESTS, f"{few} in {wording.seconds(situation.baked)}: too few.")
     doubtful = [indicator for indicator in settings.margins if not _fine(state, indicator, situation, settings)]
+    doubtful += [GATEWAY_FAILURES] if _suspicious_at_gateway(state, situation) else []
     if not doubtful:
         after = f"after {wording.seconds(situation.baked)} and {seen:.0f} requests"
         return Verdict("Good", verdict.NOT_WORSE, f"{_summary(state, situation)}: no worse {after}.")
@@ -90,6 +91,14 @@ def _fine(state: State, indicator: Indicator, situation: Situation, settings: Se
     )
     highest = bounds(evidence.candidate.total, SIGMAS)[1]
     return limit is None or highest <= limit + settings.margins[indicator]
+
+
+def _suspicious_at_gateway(state: State, situation: Situation) -> bool:
+    """Whether what the Gateway counts speaks against the candidate. Nobody waits for a proof that it does not, nor at
+    all while it cannot be read: it is an addition.
+    """
+    evidence = state.of(GATEWAY_FAILURES)
+    return situation.gateway_read and max(evidence.worse.wealth, evidence.above.wealth) >= UNSUSPICIOUS
 
 
 def _waits_for(situation: Situation, settings: Settings) -> str:

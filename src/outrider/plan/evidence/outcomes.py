@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from outrider.api.meta import Instant
 
-Indicator = Literal["errors", "rejections", "firstToken", "interToken", "endToEnd", "stalled"]
+Indicator = Literal["errors", "rejections", "firstToken", "interToken", "endToEnd", "stalled", "gatewayFailures"]
+GATEWAY_FAILURES: Final = "gatewayFailures"
+"""Attempts of the Gateway to have a version answer that failed so that no pod knows: no connection, no answer to what
+was sent, an answer that broke off. What Envoy calls gateway failures (`consecutive_gateway_failure`), but for the pods'
+own 5xx, which are `errors`. Of the version as a whole: nobody knows of which pod."""
 INDICATORS: tuple[Indicator, ...] = get_args(Indicator)
 SLOW: tuple[Indicator, ...] = ("firstToken", "interToken", "endToEnd")
 """Those that count what took longer than a bucket's edge."""
@@ -44,6 +48,9 @@ class Tick(msgspec.Struct, frozen=True):
     seconds: float
     stable: PodCounts
     candidate: PodCounts
+    stable_at_gateway: Counts | None = None
+    """What the Gateway counted of the whole version (`GATEWAY_FAILURES`); None where that is not known."""
+    candidate_at_gateway: Counts | None = None
 
 
 _LEAST = 1e-3
@@ -59,6 +66,19 @@ def known(pods: PodCounts, indicator: Indicator) -> dict[str, Counts]:
         for uid, counts in found.items()
         if math.isfinite(counts.bad) and _LEAST <= counts.total <= _MOST
     }
+
+
+def arms(tick: Tick, indicator: Indicator) -> tuple[dict[str, Counts], dict[str, Counts]]:
+    """What the stable version and the candidate counted, by pod; what the Gateway did, under no pod's name."""
+    if indicator != GATEWAY_FAILURES:
+        return known(tick.stable, indicator), known(tick.candidate, indicator)
+    return known(_of_gateway(tick.stable_at_gateway), indicator), known(
+        _of_gateway(tick.candidate_at_gateway), indicator
+    )
+
+
+def _of_gateway(counts: Counts | None) -> PodCounts:
+    return {} if counts is None else {"": {GATEWAY_FAILURES: counts}}
 
 
 def total(counts: Iterable[Counts]) -> Counts:

@@ -19,11 +19,14 @@ Shares = dict[Indicator, float]
 WEIGHTS: Shares = {
     "errors": 0.40,
     "rejections": 0.05,
-    "firstToken": 0.15,
-    "interToken": 0.10,
-    "endToEnd": 0.15,
+    "firstToken": 0.13,
+    "interToken": 0.09,
+    "endToEnd": 0.13,
     "stalled": 0.15,
+    "gatewayFailures": 0.05,
 }
+"""What only the Gateway knows is an addition to what pods count. Its part is taken from the three latencies, which
+mostly turn bad together."""
 SLACK: Shares = {"rejections": 0.02, "firstToken": 0.01, "interToken": 0.01, "endToEnd": 0.01}
 MARGINS: Shares = {
     "errors": 0.005,
@@ -32,12 +35,15 @@ MARGINS: Shares = {
     "endToEnd": 0.05,
     "stalled": 0.05,
 }
+LEANING: Shares = {**MARGINS, "gatewayFailures": 0.005}
+"""The same for what merely looks worse, and keeps a step from ending."""
 INCIDENT: Shares = {
     "errors": 0.1,
     "stalled": 0.3,
     "firstToken": 0.5,
     "interToken": 0.5,
     "endToEnd": 0.5,
+    "gatewayFailures": 0.1,
 }
 
 

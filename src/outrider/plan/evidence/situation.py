@@ -37,6 +37,8 @@ class Situation(msgspec.Struct, frozen=True):
     """
     why_unread: str = ""
     """What came instead at the last attempt, in a sentence without its full stop; empty where that is not known."""
+    gateway_read: bool = False
+    """Whether the counters of the Gateway could be read lately."""
     baked: float = 0.0
     """Seconds for which the candidate has served."""
     loaded: float = 0.0

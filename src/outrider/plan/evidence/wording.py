@@ -10,6 +10,7 @@ WHAT: dict[Indicator, str] = {
     "firstToken": "first tokens were slow",
     "interToken": "pauses between tokens were long",
     "endToEnd": "answers were slow",
+    "gatewayFailures": "requests failed at the Gateway (no connection to a pod, no answer, or cut off)",
     "stalled": "looks found requests running and no token coming",
 }
 

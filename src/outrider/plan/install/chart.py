@@ -66,9 +66,23 @@ _SLOTS: tuple[_Slot, ...] = (
 """,
     ),
     _Slot(
-        r"^( *)- (--gateway=)__gateway__\n",
+        r"^( *)- (--gateway=)__gateway-namespace__/__gateway__\n",
         r"""\1{{- with $.Values.gateway }}
 \1- \2{{ . }}
+\1{{- end }}
+""",
+    ),
+    _Slot(
+        r"^( *)- (--gateway-metrics=)__page__\n",
+        r"""\1{{- range $.Values.gatewayMetrics }}
+\1- {{ printf "\2%s" . | quote }}
+\1{{- end }}
+""",
+    ),
+    _Slot(
+        r"^( *)- (to:\n *- namespaceSelector:\n *matchLabels:\n *kubernetes.io/metadata.name: )__gateway-namespace__\n",
+        r"""\1{{- with $.Values.gateway }}
+\1- \2{{ (split "/" .)._0 | quote }}
 \1{{- end }}
 """,
     ),
@@ -135,7 +149,8 @@ def _marked() -> Installation:
         "image_pull_secrets": ("__secrets__",),
         "replicas": "__replicas__",
         "watch_namespaces": (_WATCHED,),
-        "gateway": "__gateway__",
+        "gateway": "__gateway-namespace__/__gateway__",
+        "gateway_metrics": ("__page__",),
         "inference_pool": True,
         "arguments": ("__argument__",),
         "resources": ResourceNeeds(requests={"__key__": ""}, limits={"__key__": ""}),
@@ -184,7 +199,7 @@ def _templates(used: set[str]) -> dict[str, str]:
             f"{_when('clusterRoles', _template(roles.review_role(_NAMESPACE), used))}"
             f"{_template(roles.own_role(_NAMESPACE), used)}"
         ),
-        "network-policy": _when("networkPolicy", _template([network.network_policy(_NAMESPACE)], used)),
+        "network-policy": _when("networkPolicy", _template([network.network_policy(marked, _NAMESPACE)], used)),
         "metrics-service": _when("clusterRoles", _template([workload.metrics_service(_NAMESPACE)], used)),
         "disruption-budget": _template([workload.disruption_budget(_NAMESPACE)], used),
         "deployment": _template([workload.deployment(marked, _NAMESPACE)], used),
@@ -206,7 +221,7 @@ def _template(objects: Sequence[dict[str, Any]], used: set[str]) -> str:
         text, count = re.subn(slot.pattern, slot.template, text, flags=re.MULTILINE)
         if count:
             used.add(slot.pattern)
-    if left := re.search(r"__[a-z]+__", text):
+    if left := re.search(r"__[a-z-]+__", text):
         raise ChartError(f"{left.group()} is left over: no template stands for it")
     return text
 
@@ -264,6 +279,9 @@ _CHECKS = """\
 {{- end }}
 {{- if and $.Values.inferencePool (not $.Values.gateway) }}
 {{- fail "inferencePool says what the gateway can do: name it (gateway)" }}
+{{- end }}
+{{- if and $.Values.gatewayMetrics (not $.Values.gateway) }}
+{{- fail "gatewayMetrics is what the gateway counts: name it (gateway)" }}
 {{- end }}
 {{- if and $.Values.serviceMonitor (not $.Values.clusterRoles) }}
 {{- fail "without cluster roles there is no metrics endpoint for a ServiceMonitor to scrape" }}

@@ -37,7 +37,7 @@ def operator_objects(settings: Installation, namespace: str) -> list[dict[str, A
     """What runs the operator, without its namespace."""
     made = [service_account(namespace), *operator_roles(settings, namespace)]
     if settings.network_policy:
-        made.append(network_policy(namespace))
+        made.append(network_policy(settings, namespace))
     if settings.has_metrics:
         made.append(metrics_service(namespace))
     made += [disruption_budget(namespace), deployment(settings, namespace)]

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from outrider import __version__
 from outrider.api.names import subdomain_problem
+from outrider.api.urls import is_http_url
 
 DEFAULT_NAMESPACE = "outrider-system"
 DEFAULT_IMAGE = f"localhost/outrider:{__version__}"
@@ -43,6 +44,9 @@ class Installation(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     """The namespaces to look after. Empty: all of them, with a ClusterRole. Named: a Role in each, and no more."""
     gateway: Annotated[str, Meta(pattern="^([^/]+/[^/]+)?$")] = ""
     """NAMESPACE/NAME of the Gateway that requests come in through. Empty: no HTTPRoutes are written."""
+    gateway_metrics: tuple[str, ...] = ()
+    """Metrics pages of what implements that Gateway (Traefik), one URL for each of its replicas. What only the front
+    door knows of a new version is then evidence too."""
     inference_pool: bool = False
     """Whether the gateway can send requests to InferencePools: the operator may then set up endpoint pickers, and give
     them accounts and roles of their own."""
@@ -74,6 +78,10 @@ def check(settings: Installation) -> None:
         raise SettingsError("without cluster roles, name the namespaces to look after (watchNamespaces)")
     if settings.inference_pool and not settings.gateway:
         raise SettingsError("inferencePool says what the gateway can do: name it (gateway)")
+    if settings.gateway_metrics and not settings.gateway:
+        raise SettingsError("gatewayMetrics is what the gateway counts: name it (gateway)")
+    if wrong := [url for url in settings.gateway_metrics if not is_http_url(url) or "," in url]:
+        raise SettingsError(f"gatewayMetrics: {wrong[0]!r} is not http://HOST:PORT/PATH")
     if not settings.cluster_roles and settings.service_monitor:
         raise SettingsError("without cluster roles there is no metrics endpoint for a ServiceMonitor to scrape")
     if len(set(settings.watch_namespaces)) != len(settings.watch_namespaces):

@@ -26,6 +26,7 @@ def arguments(settings: Installation) -> list[str]:
         made.append(f"--watch-namespaces={','.join(settings.watch_namespaces)}")
     if settings.gateway:
         made.append(f"--gateway={settings.gateway}")
+    made += [f"--gateway-metrics={url}" for url in settings.gateway_metrics]
     if settings.inference_pool:
         made.append("--inference-pool")
     return [*made, *settings.arguments]
