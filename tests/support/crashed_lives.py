@@ -4,7 +4,7 @@ from outrider.sim.crashes import crash_everywhere
 
 TAKEN_BACK: dict[str, set[str]] = {
     "install, bad release that is taken back by itself, Git that insists, good release, delete": {"v1.1.0"},
-    "install, canary, bad canary that is taken back, delete": {"v1.2.0"},
+    "install, canary whose GPU is lost, bad canary that is taken back, delete": {"v1.2.0"},
 }
 """The versions that must have been taken back in the end, by life; in others none."""
 

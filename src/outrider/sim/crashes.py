@@ -9,6 +9,7 @@ from outrider.sim.incidents import (
     Crash,
     Drill,
     Edit,
+    GpuLost,
     Pin,
     Remove,
     Scenario,
@@ -59,10 +60,11 @@ LIVES: dict[str, tuple[AnyIncident, ...]] = {
         Edit(at=153, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
         Remove(at=230, deployment=NAME),
     ),
-    "install, canary, bad canary that is taken back, delete": (
+    "install, canary whose GPU is lost, bad canary that is taken back, delete": (
         Apply(at=1, deployment=NAME, spec=CANARY),
         BadVersion(at=2, seconds=400, version="v1.2.0", how="answers errors"),
         Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+        GpuLost(at=58, deployment=NAME, place=2),
         Edit(at=150, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
         Remove(at=250, deployment=NAME),
     ),

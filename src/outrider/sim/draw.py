@@ -16,6 +16,7 @@ from outrider.sim.incidents import (
     DeletePod,
     Drill,
     Edit,
+    GpuLost,
     Meddle,
     Meddling,
     NodeLost,
@@ -52,6 +53,8 @@ WATCHED_SHARE = 0.4
 """Of the services whose releases may be taken back by themselves."""
 DRILLED_SHARE = 0.5
 """Of the scenarios in which somebody drills a rollback."""
+GPUS_LOST_SHARE = 0.3
+"""Of the scenarios in which GPUs are lost."""
 HANDS_OFF = 0.75
 """Share of the time in which something may begin: the rest is for what has begun to end."""
 
@@ -180,8 +183,8 @@ def draw(seed: int, seconds: float) -> Scenario:
         load_seconds=rng.choice((3.0, 20.0, 60.0)),
         operators=2 if rng.random() < 0.1 else 1,
     )
-    drills = _drills(seed, seconds, names)
-    return msgspec.structs.replace(made, incidents=tuple(sorted((*made.incidents, *drills), key=lambda one: one.at)))
+    more = (*_drills(seed, seconds, names), *_lost_gpus(seed, seconds, names))
+    return msgspec.structs.replace(made, incidents=tuple(sorted((*made.incidents, *more), key=lambda one: one.at)))
 
 
 def _drills(seed: int, seconds: float, names: Sequence[str]) -> list[AnyIncident]:
@@ -191,6 +194,15 @@ def _drills(seed: int, seconds: float, names: Sequence[str]) -> list[AnyIncident
         return []
     times = [round(rng.uniform(0.1, HANDS_OFF) * seconds, 1) for _ in range(rng.randint(1, 3))]
     return [Drill(at=at, deployment=rng.choice(names)) for at in times]
+
+
+def _lost_gpus(seed: int, seconds: float, names: Sequence[str]) -> list[AnyIncident]:
+    """By chance of their own, as drills."""
+    rng = random.Random(f"gpus-{seed}")  # noqa: S311
+    if rng.random() >= GPUS_LOST_SHARE:
+        return []
+    times = [round(rng.uniform(0.05, HANDS_OFF) * seconds, 1) for _ in range(rng.randint(1, 3))]
+    return [GpuLost(at=at, deployment=rng.choice(names), place=rng.randint(0, 3)) for at in times]
 
 
 def _incidents(rng: random.Random, at: float, name: str, specs: dict[str, Spec]) -> list[AnyIncident]:

@@ -112,6 +112,13 @@ class PodFault(Incident, frozen=True):
     how: VersionFault
 
 
+class GpuLost(Incident, frozen=True):
+    """The GPU of one pod is lost: whatever is started in that pod crashes, as long as it is there."""
+
+    deployment: str
+    place: int
+
+
 class NodeLost(Incident, frozen=True):
     """A node is silent for a time; then it is back, with its containers started anew."""
 
@@ -161,7 +168,7 @@ class Stop(Incident, frozen=True):
 
 AnyIncident: TypeAlias = (
     Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer | Drill
-    | BadVersion | PodFault | NodeLost | SlowLoads
+    | BadVersion | PodFault | GpuLost | NodeLost | SlowLoads
     | ApiTrouble | WatchTrouble | Crash | Stop
 )  # fmt: skip
 

@@ -51,6 +51,8 @@ class Kubelet:
         """The faults there ever were, each with the uid of the pod that it is about, empty for a whole version."""
         self._slow: list[SlowLoads] = []
         self._lost: set[str] = set()
+        self._without_gpu: set[str] = set()
+        """By uid: pods whose GPU is lost."""
         self._due: dict[str, None] = {}
         self._wake = asyncio.Event()
 
@@ -79,6 +81,11 @@ class Kubelet:
         self._look_at_all()
         # A moment after its end: a timer for the end itself may fire a rounding error before it.
         asyncio.get_running_loop().call_at(fault.until + A_MOMENT, self._look_at_all)
+
+    def lose_gpu(self, uid: str) -> None:
+        """The pod crashes for as long as it is there, and its status says that its GPU is unhealthy."""
+        self._without_gpu.add(uid)
+        self._look_at(uid)
 
     def slow(self, slow: SlowLoads) -> None:
         self._slow.append(slow)
@@ -122,6 +129,8 @@ class Kubelet:
 
     def _fault_of(self, pod: Pod) -> VersionFault | None:
         now = self._clock.monotonic()
+        if pod.uid in self._without_gpu:
+            return "crashes"
         for fault, uid in self._faults:
             about = uid == pod.uid or (isinstance(fault, BadVersion) and fault.version == pod.version)
             if about and now < fault.until:
@@ -171,7 +180,8 @@ class Kubelet:
             pod.up_at = now + self._load(now)
         elif pod.up_at > now:
             self._look_at_later(pod.uid, pod.up_at)
-        status = _crashed(now) if crashed else _running(obj, up=self._is_up(pod), now=now)
+        sick = pod.uid in self._without_gpu
+        status = _crashed(now, unhealthy=sick) if crashed else _running(obj, up=self._is_up(pod), now=now)
         if _differs(obj.get("status") or {}, status):
             await self._api.patch(
                 POD, pod.name, {"status": status}, pod.namespace, patch_type="strategic", subresource="status"
@@ -202,8 +212,11 @@ def _running(obj: Object, *, up: bool, now: float) -> Object:
     }  # fmt: skip
 
 
-def _crashed(now: float) -> Object:
-    container = {"name": "model-server", "ready": False, "restartCount": 3, "image": "", "imageID": ""}
+def _crashed(now: float, *, unhealthy: bool) -> Object:
+    container: Object = {"name": "model-server", "ready": False, "restartCount": 3, "image": "", "imageID": ""}
+    if unhealthy:
+        device = {"resourceID": "GPU-0", "health": "Unhealthy"}
+        container["allocatedResourcesStatus"] = [{"name": labels.GPU_RESOURCE, "resources": [device]}]
     states = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}
     conditions = [_condition("ContainersReady", False, now), _condition("Ready", False, now)]
     return {"phase": "Running", "conditions": conditions, "containerStatuses": [container | states]}

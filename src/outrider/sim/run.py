@@ -19,6 +19,7 @@ from outrider.sim.incidents import (
     DeletePod,
     Drill,
     Edit,
+    GpuLost,
     Meddle,
     NodeLost,
     Pin,
@@ -51,6 +52,8 @@ QUIET_SECONDS = 150.0
 QUIET_LOOKS = 20
 """So often is quiet looked for: the numbers of releases that are held are written ever more rarely."""
 LOOK_SECONDS = 5.0
+FAULTY_SECONDS = 60.0
+"""For which a pod without its GPU may be there before it is made anew: a drill, or another pod, may come first."""
 NOTICE_SECONDS = 120.0
 """Virtual seconds after the trouble until all that is asked for must have been seen: a silent watch is found dead after
 70 s, a failed write is tried again within 30 s."""
@@ -269,7 +272,7 @@ class _Game:
             self._process().crash(incident)
         elif isinstance(incident, Stop):
             self._process().stop(incident.seconds)
-        elif isinstance(incident, BadVersion | PodFault | NodeLost | SlowLoads):
+        elif isinstance(incident, BadVersion | PodFault | GpuLost | NodeLost | SlowLoads):
             await self._break(incident)
         else:
             await self._people_do(incident)
@@ -301,10 +304,13 @@ class _Game:
                 self._truth.disturb(incident.deployment)
                 await world.delete_pod(incident.deployment, incident.place)
 
-    async def _break(self, incident: BadVersion | PodFault | NodeLost | SlowLoads) -> None:
+    async def _break(self, incident: BadVersion | PodFault | GpuLost | NodeLost | SlowLoads) -> None:
         kubelet = self.world.kubelet
         if isinstance(incident, SlowLoads):
             kubelet.slow(incident)
+            return
+        if isinstance(incident, GpuLost):
+            self._lose_gpu(incident)
             return
         self._truth.faults_until(incident.until)
         if isinstance(incident, NodeLost):
@@ -321,6 +327,13 @@ class _Game:
         else:
             self._truth.blame(incident.version, incident.until)
             kubelet.fault(incident)
+
+    def _lose_gpu(self, incident: GpuLost) -> None:
+        """Nobody is to blame: whoever takes the version back for it breaks a promise."""
+        if uid := self.world.pod_at(incident.deployment, incident.place):
+            self._truth.disturb(incident.deployment)
+            self._truth.faults_until(incident.at + FAULTY_SECONDS)
+            self.world.kubelet.lose_gpu(uid)
 
     def _process(self) -> OperatorProcess:
         """The one that acts, as far as anybody can tell: whoever wrote last, else the first."""
