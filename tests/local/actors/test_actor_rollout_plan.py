@@ -239,6 +239,22 @@ def test_scaling_in_the_middle_of_a_rollout_keeps_the_proportion():
     assert cluster.sizes() == {"v1": 0, "v2": 20}
 
 
+def test_what_a_replica_set_is_part_of_is_noted_only_when_its_size_changes():
+    """As kube-controller-manager does it: an old note decides how a later change of size is shared out."""
+    cluster = Cluster(replicas=4, surge=1)
+    cluster.run()
+
+    def noted():
+        return [math.annotated_number(each, math.MAX_REPLICAS) for each in cluster.sets.values()]
+
+    cluster.change(strategy=DeploymentStrategy("RollingUpdate", RollingUpdate(4, 0)))
+    cluster.run()
+    assert noted() == [5]
+    cluster.change(replicas=6)
+    cluster.run()
+    assert noted() == [10]
+
+
 def test_plain_scaling():
     cluster = Cluster(replicas=2)
     cluster.run()

@@ -88,9 +88,16 @@ class _Draft:
     def old(self) -> list[ReplicaSet]:
         return [each for name, each in self.sets.items() if name != self.new_name]
 
-    def scale(self, name: str, replicas: int) -> bool:
-        """Ask the ReplicaSet for so many replicas and note what it is part of; True when the number changes."""
+    def scale(self, name: str, replicas: int, *, forced: bool = False) -> bool:
+        """Ask the ReplicaSet for so many replicas and note what it is part of; True when the number changes.
+
+        Where it does not, the note is renewed only if that is `forced`: kube-controller-manager is as lazy
+        (scaleReplicaSet in pkg/controller/deployment/sync.go, 1.36), and what an old note says decides how a later
+        change of size is shared out.
+        """
         current = self.sets[name]
+        if current.spec.replicas == replicas and not forced:
+            return False
         self.annotate(name, _size_annotations(self.deployment))
         if current.spec.replicas == replicas:
             return False
@@ -116,8 +123,8 @@ class _Draft:
             metadata = msgspec.structs.replace(metadata, annotations={**metadata.annotations, **missing})
             self.sets[name] = msgspec.structs.replace(self.sets[name], metadata=metadata)
 
-    def scale_all(self, sizes: Mapping[str, int]) -> bool:
-        changed = [self.scale(name, size) for name, size in sizes.items()]
+    def scale_all(self, sizes: Mapping[str, int], *, forced: bool = False) -> bool:
+        changed = [self.scale(name, size, forced=forced) for name, size in sizes.items()]
         return any(changed)
 
     def _patch_spec(self, name: str, key: str, value: int) -> None:
@@ -264,11 +271,8 @@ def _scale(draft: _Draft) -> None:
             draft.scale(latest.metadata.name, desired)
     elif _is_saturated(draft):
         draft.scale_all({each.metadata.name: 0 for each in _active(draft.old)})
-        draft.annotate(draft.new_name, _size_annotations(draft.deployment))
     elif is_rolling(draft.deployment):
-        draft.scale_all(scaled_in_proportion(draft.deployment, active))
-    else:  # Recreate: nothing to balance, only to note that the new size has been seen
-        draft.scale_all({each.metadata.name: each.spec.replicas for each in active})
+        draft.scale_all(scaled_in_proportion(draft.deployment, active), forced=True)
 
 
 def _is_saturated(draft: _Draft) -> bool:
