@@ -10,7 +10,7 @@ import pytest
 from outrider.api.llmdeployment import LLMDeployment, LLMDeploymentStatus
 from outrider.api.meta import Condition, ConditionStatus, ObjectMeta
 from outrider.cli.errors import CliError, Exit
-from outrider.cli.waiting import is_ready, rolled_back, wait_until_ready, what_is_awaited
+from outrider.cli.waiting import is_ready, patience, rolled_back, wait_until_ready, what_is_awaited
 from outrider.kube.api import ListResult, Unavailable, WatchEvent
 
 
@@ -44,6 +44,25 @@ def test_readiness(found: LLMDeployment, expected: bool) -> None:
 
 def test_a_spec_that_the_operator_has_not_seen_is_said_to_be_so() -> None:
     assert "has not seen the new spec" in what_is_awaited(item(observed=1))
+
+
+STEPS = [{"weight": 10, "duration": "5m"}, {"weight": 50, "duration": "1h"}, {"weight": 100}]
+PATIENCE: dict[str, tuple[dict[str, Any], float]] = {
+    "a rolling update": ({}, 600),
+    "a canary, with what its steps take": ({"rolloutStrategy": "Canary", "canary": {"steps": STEPS}}, 600 + 300 + 3600),
+    "a canary with the usual steps": ({"rolloutStrategy": "Canary"}, 600 + 600 + 1800),
+    "a blue-green release, with its preview": (
+        {"rolloutStrategy": "BlueGreen", "blueGreen": {"previewDuration": "2m"}}, 600 + 120,
+    ),
+    "a spec that is no spec": ({"rolloutStrategy": "Guess"}, 600),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", PATIENCE)
+def test_how_long_a_release_is_waited_for_where_nobody_says(sentence: str) -> None:
+    deployment, expected = PATIENCE[sentence]
+    spec = {"model": {"modelUri": "hf://m/m", "version": "v1"}, "deployment": deployment}
+    assert patience(msgspec.structs.replace(item(), spec=msgspec.Raw(msgspec.json.encode(spec)))) == expected
 
 
 class Scripted:

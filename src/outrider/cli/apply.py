@@ -34,7 +34,7 @@ def apply(
     *,
     filename: Annotated[list[str], Parameter(alias="-f", allow_leading_hyphen=True, negative="")],
     wait: bool = False,
-    timeout: str = "600s",
+    timeout: str | None = None,
     dry_run: bool = False,
     output: Annotated[NameOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
@@ -51,19 +51,20 @@ def apply(
     wait
         Wait until every LLMDeployment in the manifests is Ready.
     timeout
-        How long to wait at most, such as 90s or 10m.
+        How long to wait at most, such as 90s or 10m. Default: 600s, and what the steps of the release take.
     dry_run
         Let the server check everything and change nothing.
     output
         table, name, json or yaml.
     """
-    seconds(timeout, "--timeout")
+    if timeout is not None:
+        seconds(timeout, "--timeout")
     found = find_manifests(filename)
     return asyncio.run(_apply(found, wait=wait, timeout=timeout, dry_run=dry_run, output=output, cluster=cluster))
 
 
 async def _apply(
-    found: Found, *, wait: bool, timeout: str, dry_run: bool, output: NameOrData, cluster: Cluster | None
+    found: Found, *, wait: bool, timeout: str | None, dry_run: bool, output: NameOrData, cluster: Cluster | None
 ) -> int:
     async with connect(cluster) as connection:
         explicit = cluster.namespace if cluster else None

@@ -27,7 +27,7 @@ def rollout_status(
     /,
     *,
     watch: Annotated[bool, Parameter(alias="-w")] = True,
-    timeout: str = "600s",
+    timeout: str | None = None,
     output: Annotated[TableOrData, Parameter(alias="-o")] = "table",
     cluster: Cluster | None = None,
 ) -> int:
@@ -42,15 +42,18 @@ def rollout_status(
     watch
         Wait for the end; with --no-watch say how far it is and return 1 if it is not done.
     timeout
-        How long to wait at most.
+        How long to wait at most. Default: 600s, and what the steps of the release take.
     output
         table, json or yaml.
     """
-    seconds(timeout, "--timeout")
+    if timeout is not None:
+        seconds(timeout, "--timeout")
     return asyncio.run(_rollout_status(service_name(name), watch, timeout, output, cluster))
 
 
-async def _rollout_status(name: str, watch: bool, timeout: str, output: TableOrData, cluster: Cluster | None) -> int:
+async def _rollout_status(
+    name: str, watch: bool, timeout: str | None, output: TableOrData, cluster: Cluster | None
+) -> int:
     async with connect(cluster) as connection:
         item = await connection.find(LLM_DEPLOYMENT, name)
         if watch and not is_ready(item):
@@ -109,7 +112,7 @@ def rollout_retry(
     /,
     *,
     wait: bool = True,
-    timeout: str = "600s",
+    timeout: str | None = None,
     dry_run: bool = False,
     cluster: Cluster | None = None,
 ) -> int:
@@ -122,15 +125,16 @@ def rollout_retry(
     wait
         Wait until the version serves, or is rolled back again.
     timeout
-        How long to wait at most.
+        How long to wait at most. Default: 600s, and what the steps of the release take.
     dry_run
         Say what would be released again, and change nothing.
     """
-    seconds(timeout, "--timeout")
+    if timeout is not None:
+        seconds(timeout, "--timeout")
     return asyncio.run(_rollout_retry(service_name(name), wait, timeout, dry_run, cluster))
 
 
-async def _rollout_retry(name: str, wait: bool, timeout: str, dry_run: bool, cluster: Cluster | None) -> int:
+async def _rollout_retry(name: str, wait: bool, timeout: str | None, dry_run: bool, cluster: Cluster | None) -> int:
     async with connect(cluster) as connection:
         item = await connection.find(LLM_DEPLOYMENT, name)
         found = rejected_revision(item, await revisions_of(connection.api, name, connection.namespace))

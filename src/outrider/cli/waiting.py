@@ -15,6 +15,8 @@ from outrider.kube.resources import LLM_DEPLOYMENT
 
 T = TypeVar("T")
 
+RELEASE_SECONDS = 600.0
+"""For which people wait for a release who have not said how long: the progress deadline of a Deployment."""
 _RETRY_SECONDS = 1.0
 _TICK_SECONDS = 0.5
 
@@ -87,12 +89,21 @@ def what_is_awaited(item: LLMDeployment) -> str:
     return f"{item.metadata.name} {status.effective_version}: {status.ready} ready, {status.phase}: {reason}"
 
 
+def patience(item: LLMDeployment) -> float:
+    """For how many seconds to wait for this release where nobody has said so: what its steps take comes on top."""
+    from outrider.controllers.deployment.gather import parse_deployment
+    from outrider.plan.deployment.fleet import steps_of
+
+    spec = parse_deployment(item).spec
+    return RELEASE_SECONDS + sum(step.seconds for step in steps_of(spec)) if spec is not None else RELEASE_SECONDS
+
+
 async def wait_until_ready(
     api: Api,
     name: str,
     namespace: str,
     *,
-    timeout: str,
+    timeout: str | None,
     also: Callable[[LLMDeployment], bool] = lambda _: True,
     lost: Callable[[LLMDeployment], str] = lambda _: "",
     quiet: bool = False,
@@ -120,7 +131,7 @@ async def wait_until(
     name: str,
     namespace: str,
     *,
-    timeout: str,
+    timeout: str | None,
     reached: Callable[[LLMDeployment], str],
     lost: Callable[[LLMDeployment], str],
     quiet: bool = False,
@@ -129,18 +140,23 @@ async def wait_until(
 ) -> tuple[LLMDeployment, float]:
     """Wait until `reached` says in words that the LLMDeployment is what is waited for; else as `wait_until_ready`.
 
-    `awaited` says how far it is; `left` what becomes of it when nobody waits any more: by default it goes on.
+    Without a `timeout` it waits as long as `patience` says. `awaited` says how far it is; `left` what becomes of it
+    when nobody waits any more: by default it goes on.
     """
-    limit = seconds(timeout, "--timeout")
+    limit = seconds(timeout, "--timeout") if timeout is not None else RELEASE_SECONDS
+    began = asyncio.get_running_loop().time()
     sight = _Sight(name, awaited)
     with Progress(quiet=quiet) as progress:
         ticker = asyncio.create_task(_tick(progress, sight.sentence))
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as deadline:
                 async for item in follow(api, LLM_DEPLOYMENT, name, namespace, lost=sight.lost):
                     if item is None:
                         raise NotFound(f'llmdeployments.inference.llm-d.io "{name}" not found in namespace {namespace}')
                     sight.seen(item)
+                    if timeout is None:
+                        limit = patience(item)
+                        deadline.reschedule(began + limit)
                     if why := lost(item):
                         raise CliError(f"{name}: {why}", exit_code=Exit.FAILED)
                     if told := reached(item):
@@ -148,7 +164,7 @@ async def wait_until(
                         return item, progress.elapsed
         except TimeoutError:
             raise CliError(
-                f"timed out after {timeout} waiting for {name}: {sight.sentence()}",
+                f"timed out after {timeout or f'{limit:.0f}s'} waiting for {name}: {sight.sentence()}",
                 exit_code=Exit.UNREACHABLE if sight.outage else Exit.TIMED_OUT,
                 hints=(f"see why:  outrider describe llmdeployment {name} --namespace {namespace}",),
             ) from None
