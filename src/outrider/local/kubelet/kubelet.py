@@ -20,11 +20,12 @@ from outrider.local.kubelet.images import ImageResolver
 from outrider.local.kubelet.layout import PodFolder, pod_folders
 from outrider.local.kubelet.leftovers import kill_leftovers
 from outrider.local.kubelet.node import NodeAgent, NodeConfig
-from outrider.local.kubelet.pod import POD_JSON, PodWorker
+from outrider.local.kubelet.pod import PodWorker
 from outrider.local.kubelet.runtime import Runtime, is_locked
 from outrider.local.kubelet.services import Services
 from outrider.local.kubelet.settings import Settings
 from outrider.local.kubelet.simulated_gpus import SimulatedGpus
+from outrider.local.kubelet.status_writer import POD_JSON
 
 log = structlog.get_logger(__name__)
 

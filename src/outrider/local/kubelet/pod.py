@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +12,6 @@ import structlog
 from outrider.api.labels import HOST_PORTS
 from outrider.api.meta import parse_time
 from outrider.kube.api import ApiError, Conflict, NotFound
-from outrider.kube.metadata import is_older
 from outrider.kube.objects import POD
 from outrider.local.kubelet.addresses import AddressesExhaustedError, Lease
 from outrider.local.kubelet.container import Container
@@ -21,19 +20,15 @@ from outrider.local.kubelet.identity import FIRST_SECONDS, token_request
 from outrider.local.kubelet.layout import PodFolder, PodRecord
 from outrider.local.kubelet.podcontext import PodContext
 from outrider.local.kubelet.services import Services
-from outrider.local.kubelet.status import PodView, changes, pod_status
+from outrider.local.kubelet.status import PodView, pod_status
+from outrider.local.kubelet.status_writer import POD_JSON, StatusWriter, Written
 
-POD_JSON = POD.into(dict)
 RETRY_SECONDS = 1.0
-PATCH_ATTEMPTS = 5
 SUPPORTED_VOLUMES = {"emptyDir"}
 TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  (a name's beginning)
 """An API server adds this volume to every pod. That it is not mounted is no news: `identity.py` stands in for it."""
 
 log = structlog.get_logger(__name__)
-
-Written = Callable[[dict[str, Any]], None]
-"""Told the pod as the API server answered it to a write of ours, so that nobody goes on with an older one."""
 
 
 class PodWorker:
@@ -45,6 +40,7 @@ class PodWorker:
         self._written = written
         self._wake = asyncio.Event()
         self.context = PodContext(services, pod, folder, self._wake.set)
+        self._status = StatusWriter(self.context, written, self.gone)
         spec = pod["spec"]
         policy = spec.get("restartPolicy") or "Always"
         self.init = [
@@ -58,9 +54,6 @@ class PodWorker:
         self._loaded = False
         self._admitted = False
         self._failure: tuple[str, str] | None = None
-        self._said: dict[str, Any] | None = None
-        """The status that was last written, and what version of the pod it made."""
-        self._said_version = ""
         self._deadline: float | None = None
         """Monotonic time at which the grace period of the deletion ends."""
         self._delete_sent = False
@@ -324,50 +317,7 @@ class PodWorker:
     # Telling
 
     async def _publish(self, *, deleted: bool = False) -> None:
-        """Write the status if it says something new. A pod that somebody else has just changed is read anew."""
-        for _ in range(PATCH_ATTEMPTS):
-            pod = self.context.pod
-            status = pod_status(self._view(deleted=deleted), self._clock.now())
-            version = self._version
-            if status == self._said and version == self._said_version:
-                return
-            patch = changes(status, pod.get("status") or {})
-            if not patch:
-                return
-            try:
-                updated = await self._services.api.patch_status(
-                    POD_JSON, self.context.name, patch, self.context.namespace, resource_version=version
-                )
-            except NotFound:
-                self.gone()
-                return
-            except Conflict:
-                found = await self._read_anew()
-                if found is None:
-                    return
-                updated = found
-            else:
-                self._said, self._said_version = status, updated["metadata"].get("resourceVersion", "")
-            self._written(updated)
-            # Where the watch overtook the answer, what it brought, such as the deletion, must not be forgotten again.
-            if not is_older(updated["metadata"].get("resourceVersion", ""), self._version):
-                self.context.pod = updated
-
-    @property
-    def _version(self) -> str:
-        version: str = self.context.pod["metadata"].get("resourceVersion", "")
-        return version
-
-    async def _read_anew(self) -> dict[str, Any] | None:
-        try:
-            pod = await self._services.api.get(POD_JSON, self.context.name, self.context.namespace)
-        except NotFound:
-            self.gone()
-            return None
-        if pod["metadata"]["uid"] != self.context.uid:
-            self.gone()
-            return None
-        return pod
+        await self._status.write(lambda: pod_status(self._view(deleted=deleted), self._clock.now()))
 
     def _view(self, *, deleted: bool) -> PodView:
         return PodView(
