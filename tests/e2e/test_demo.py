@@ -5,7 +5,11 @@ import json
 import pytest
 from story_world import LocalWorld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.only("local", reason="the demo starts a world of its own, on the store")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.long(minutes=2),
+    pytest.mark.only("local", reason="the demo starts a world of its own, on the store"),
+]
 
 
 def test_the_demo_measures_releases_and_rollbacks_and_only_the_canary_fails_requests(world: LocalWorld) -> None:

@@ -13,6 +13,7 @@ from outrider.kube.objects import EVENT
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long(minutes=1),
     pytest.mark.only("local", reason="the kubelet and the GPUs are the same where a real API server keeps the objects"),
 ]
 

@@ -14,6 +14,7 @@ from world_api import call, configure, pods_of, say_not_ready
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long(minutes=1),
     pytest.mark.only("local", reason="a real API server would let nobody but the kubelet say so for long"),
 ]
 APART = {

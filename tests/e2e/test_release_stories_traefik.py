@@ -10,7 +10,7 @@ from release_stories import NODES, Story, Told, has_all_traffic, tell
 from release_story_table import first_stories
 from story_world import LocalWorld, ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kubernetes]
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=3), pytest.mark.kubernetes]
 
 STORIES: dict[str, Story] = {
     f"{strategy}: {sentence}": story

@@ -11,6 +11,7 @@ from story_world import ROOT, LocalWorld
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long(minutes=3),
     pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
 ]
 
