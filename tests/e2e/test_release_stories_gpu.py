@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from lost_gpus import gpus_of, lose_gpus
 from release_stories import BAD, NAMESPACE, Story, Told, has_all_traffic, is_tried, tell
 from release_story_table import replicas_of
 from story_world import LocalWorld
-from world_api import gpus_of, listed, lose_gpus, pods_of
+from world_api import listed, pods_of
 
 from outrider.kube.objects import EVENT
 
@@ -48,7 +49,7 @@ class Fault:
             if name not in self.struck and one.looks and is_tried(one.looks[-1]):
                 pod = self.pods(name)[0]
                 self.struck[name] = pod
-                lose_gpus(self._world, pod["spec"]["nodeName"], gpus_of(pod))
+                lose_gpus(self._world.folder.pods, pod["spec"]["nodeName"], gpus_of(pod))
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         return pods_of(self._world, NAMESPACE, f"{BAD}-{name}")

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from control_plane import RunningPlane
 from extra_crds import extra_crds, gateway_api
+from lost_gpus import gpus_of, lose_gpus
 
 from outrider.api.labels import API_VERSION, GROUP
 from outrider.api.llmdeployment import LLMDeployment
@@ -179,6 +180,29 @@ async def _release_by_steps(world: KubeletWorld) -> None:
     await until(cleared, "what the release took is gone")
 
 
+async def _lose_a_gpu(world: KubeletWorld) -> None:
+    """The only replica of a service crashes on a lost GPU, until it is made anew on another."""
+    await _apply(world, "unlucky", "v1.0.0")
+    await _serves(world, "unlucky", "v1.0.0")
+
+    async def pods() -> list[dict[str, Any]]:
+        return list(
+            (await world.admin.list(POD.into(dict), world.namespace, labels=f"{GROUP}/deployment=unlucky")).items
+        )
+
+    [struck] = await pods()
+    lose_gpus(world.folder, world.node.name, gpus_of(struck))
+
+    async def replaced() -> bool:
+        return {pod["metadata"]["uid"] for pod in await pods()}.isdisjoint({struck["metadata"]["uid"]})
+
+    await until(replaced, "the pod is made anew")
+    await _serves(world, "unlucky", "v1.0.0")
+    assert [set(gpus_of(pod).values()) for pod in await pods()] == [{"Healthy"}]
+    await world.admin.delete(LLM_DEPLOYMENT, "unlucky", world.namespace)
+    await _gone(world, "unlucky")
+
+
 async def _many_revisions(world: KubeletWorld) -> None:
     """More of them than the history keeps."""
     for number in range(13):
@@ -311,7 +335,6 @@ async def _refused(account: Account, namespace: str) -> None:
             "change a spec": lambda: api.patch(LLM_DEPLOYMENT, "many", nothing, namespace),
             "change a pod": lambda: api.patch(POD, "x", nothing, namespace),
             "end a pod": lambda: api.delete(POD, "x", namespace),
-            "evict a pod": lambda: api.evict("x", namespace),
             "delete a PodDisruptionBudget": lambda: api.delete(POD_DISRUPTION_BUDGET, "many", namespace),
             "change a node": lambda: api.patch(NODE, namespace, nothing),
             "take somebody else's lease": lambda: api.get(LEASE, "other", DEFAULT_NAMESPACE),
@@ -338,6 +361,7 @@ def test_the_account_is_denied_nothing_that_it_asks_for_and_may_nothing_that_it_
             before = len(plane.audit())
             async with account.operator():
                 await _release_and_roll_back(world)
+                await _lose_a_gpu(world)
                 await _many_revisions(world)
                 await _metrics(account)
             await _after_a_crash(world, account)

@@ -76,6 +76,11 @@ def _no_other_is_free(made: PlanWorld, pod: dict[str, Any]) -> None:
     made.foreign_pod("other", "other", "node-0", 6)
 
 
+def _nobody_may_read_nodes(made: PlanWorld, pod: dict[str, Any]) -> None:
+    _crashes(made, pod)
+    made.nodes_readable = False
+
+
 def _another_is_on_its_way(made: PlanWorld, pod: dict[str, Any]) -> None:
     _crashes(made, pod)
     made.pods[1]["metadata"]["deletionTimestamp"] = format_time(made.now)
@@ -99,6 +104,10 @@ CASES: dict[str, tuple[Callable[[PlanWorld, dict[str, Any]], None], str]] = {
     "it crashes, and its GPU is well": (_well_and_crashes, ""),
     "its node is silent: Kubernetes itself moves the pod": (_on_a_silent_node, ""),
     "no other GPU is free": (_no_other_is_free, ""),
+    "the operator may not read nodes": (
+        _nobody_may_read_nodes,
+        "llama-1 does not run: CrashLoopBackOff, and GPU-1 of node-0 is Unhealthy: it is made anew on another GPU.",
+    ),
     "another pod is on its way already": (_another_is_on_its_way, ""),
 }
 

@@ -76,6 +76,7 @@ class PlanWorld:
         self.pods: list[dict[str, Any]] = []
         self.foreign_pods: list[dict[str, Any]] = []
         self.nodes = [self.node(f"node-{number}", gpus_per_node) for number in range(nodes)]
+        self.nodes_readable = True
         self.load_ticks = load_ticks
         self.crashing: set[str] = set()
         """Versions whose pods never become ready."""
@@ -155,7 +156,7 @@ class PlanWorld:
         pods = [msgspec.convert(pod, Pod) for pod in self.pods]
         foreign = [msgspec.convert(pod, Pod) for pod in self.foreign_pods]
         services = [msgspec.convert(body, Service) for (kind, _), body in self.objects.items() if kind == "Service"]
-        nodes = [msgspec.convert(node, Node) for node in self.nodes]
+        nodes = [msgspec.convert(node, Node) for node in self.nodes] if self.nodes_readable else None
         routes = [msgspec.convert(body, HTTPRoute) for (kind, _), body in self.objects.items() if kind == "HTTPRoute"]
         observed = Observed(
             deployment=msgspec.json.decode(msgspec.json.encode(self.manifest), type=LLMDeployment),
@@ -178,7 +179,7 @@ class PlanWorld:
             pods=pods,
             gpu_pods=[*pods, *foreign],
             nodes=nodes,
-            faults=faults(nodes, [*pods, *foreign]),
+            faults=faults(nodes or (), [*pods, *foreign]),
             probes=self._probes() if self.probing else {},
             watch=self._watch(),
             probing_since=START - 3600 if self.probing else None,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +63,3 @@ def say_not_ready(world: LocalWorld, node: str) -> None:
             "message": "the GPU driver does not answer",
         }
         call(world, f"{path}/status", {"status": {"conditions": [*others, not_ready]}})
-
-
-def gpus_of(pod: Mapping[str, Any]) -> dict[str, str]:
-    """Health by UUID of the GPUs that the pod was given, as its status tells."""
-    return {
-        device["resourceID"]: device["health"]
-        for status in pod["status"].get("containerStatuses") or ()
-        for resource in status.get("allocatedResourcesStatus") or ()
-        for device in resource["resources"]
-    }
-
-
-def lose_gpus(world: LocalWorld, node: str, uuids: Collection[str]) -> None:
-    """Let simulated GPUs of a node fall off the bus, as a fault injection does it."""
-    path = world.folder.pods / node / ".gpus" / "gpus.json"
-    gpus = json.loads(path.read_text())["gpus"]
-    changed = [gpu | {"lost": True} if gpu["uuid"] in uuids else gpu for gpu in gpus]
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps({"gpus": changed}))
-    new.replace(path)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+
+from lost_gpus import gpus_of
 
 from outrider.api.labels import GPU_RESOURCE
 from outrider.kube.objects import NODE
@@ -29,18 +30,7 @@ def lose(folder: Path, *indexes: int) -> list[str]:
 
 async def health(created: World, name: str) -> dict[str, str]:
     """UUID -> health of the pod's GPUs, as its status tells."""
-    pod = await created.pod(name)
-    found = [one for status in pod["status"].get("containerStatuses") or () for one in _devices(status)]
-    return {one["resourceID"]: one["health"] for one in found}
-
-
-def _devices(status: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        device
-        for resource in status.get("allocatedResourcesStatus") or ()
-        if resource["name"] == GPU_RESOURCE
-        for device in resource["resources"]
-    ]
+    return gpus_of(await created.pod(name))
 
 
 async def allocatable(created: World) -> tuple[str, str]:

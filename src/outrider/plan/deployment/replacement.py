@@ -1,8 +1,8 @@
 """A replica whose GPU is faulty, and that serves nobody, is made anew on another GPU.
 
 A container keeps its GPUs however often it is restarted, so that such a pod crashes or stays silent until somebody
-removes it. Removing it loses nothing, for it does not serve; but it gains something only where another GPU is free,
-and one at a time, so that what is taken for a fault of many GPUs does not empty a service. A pod that still answers
+removes it. Removing it loses nothing, for it does not serve; but it gains something only where another GPU is free.
+One goes at a time, so that what is taken for a fault of many GPUs does not empty a service. A pod that still answers
 is left alone: what it does badly is not blamed on its version, and people are told.
 """
 
@@ -57,9 +57,11 @@ def _is_changing(facts: Facts) -> bool:
 
 
 def _has_room(facts: Facts, pod: PodView) -> bool:
-    """Whether a healthy GPU is free for it. What cannot be read is not free."""
+    """Whether a healthy GPU is free for it. An operator that may not read nodes lets the scheduler find out: a pod that
+    waits for a GPU serves no less than one that cannot use its own.
+    """
     found = facts.snapshot.capacity
-    return found is not None and any(node.free >= pod.gpus for node in found.nodes)
+    return found is None or any(node.free >= pod.gpus for node in found.nodes)
 
 
 def _evicted(facts: Facts, pod: PodView) -> Evict:
