@@ -24,7 +24,7 @@ from released_service import (
 
 from outrider.api.labels import GPU_RESOURCE, PAUSE_RELEASE
 from outrider.api.llmdeployment import LLMDeployment, ReleaseStatus, RollbackStatus, TrafficStatus
-from outrider.api.meta import format_time
+from outrider.api.meta import Condition, format_time
 from outrider.api.modelrevision import ModelRevisionStatus
 from outrider.cli import release_words as words
 from outrider.cli.describe import rollback_text
@@ -126,6 +126,16 @@ FACTS = {
         Seen(service(ROLLING, traffic=None), NOW),
         {"Stage": "Rollout: the rest follow"},
         {"Traffic", "Preview", "Waits for"},
+    ),
+    "a candidate that the gateway cannot reach": (
+        Seen(service(conditions=(Condition("CandidateReachable", "False", "R", "The Gateway cannot reach it."),)), NOW),
+        {"Gateway": "The Gateway cannot reach it."},
+        set[str](),
+    ),
+    "a candidate that the gateway reaches": (
+        Seen(service(conditions=(Condition("CandidateReachable", "True", "R", "It answers."),)), NOW),
+        {},
+        {"Gateway"},
     ),
     "nothing was released": (Seen(service(None), NOW), {}, {"Stage"}),
 }

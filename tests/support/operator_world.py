@@ -19,8 +19,9 @@ from outrider.kube.api import Kind
 from outrider.kube.objects import ENDPOINT_SLICE, EVENT, POD
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store import StoreApi
+from outrider.signals.gateway_reader import FetchPage
 from outrider.signals.probe import ProbeResult
-from outrider.signals.prober import ProbeTarget
+from outrider.signals.prober import ProbeFunction, ProbeTarget
 from outrider.signals.scrape import ScrapeTarget
 from outrider.sim.incidents import BadVersion, VersionFault
 from outrider.sim.loop import LoopClock
@@ -73,6 +74,10 @@ class OperatorWorld(World):
         )
         self.operator_api: CountingApi | None = None
         self._operator: asyncio.Task[None] | None = None
+        self.gateway_page: FetchPage | None = None
+        """What the Gateway's metrics page says; None: nobody reads one."""
+        self.gateway_probe: ProbeFunction | None = None
+        """What requests through the Gateway say; None: none are sent."""
         self.shows_metrics: set[str] = set()
         """Versions whose servers show the counters of a server that nobody asks; the others show none."""
 
@@ -84,7 +89,15 @@ class OperatorWorld(World):
 
     def start_operator(self) -> CountingApi:
         api = CountingApi(StoreApi(self.store, user="outrider"))
-        operator = Operator(api, self.clock, self.config, probe=self._probe, fetch=self._fetch)
+        operator = Operator(
+            api,
+            self.clock,
+            self.config,
+            probe=self._probe,
+            fetch=self._fetch,
+            fetch_page=self.gateway_page,
+            gateway_probe=self.gateway_probe,
+        )
         self._operator = asyncio.create_task(operator.run())
         self.operator_api = api
         return api

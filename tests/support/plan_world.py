@@ -4,6 +4,7 @@ It is not the local world: nothing is asynchronous here, so that hypothesis can 
 """
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from outrider.controllers.deployment.gather import PICKER_KINDS, Observed, build
 from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
 from outrider.plan.actions import Apply, Create, Delete, Emit, Evict, PatchStatus, Plan, Scale, SetPodCondition
 from outrider.plan.deployment import Snapshot, plan
-from outrider.plan.deployment.observed import ClusterKinds
+from outrider.plan.deployment.observed import ClusterKinds, FrontDoorView
 from outrider.plan.deployment.snapshot import PlanConfig, ProbeView, Watch
 from outrider.plan.evidence import State
 from outrider.plan.evidence.settings import LEAST_TICKS
@@ -95,6 +96,8 @@ class PlanWorld:
         """Seconds since it was counted."""
         self.unread = 0.0
         """Seconds for which the candidate's metrics could not be read."""
+        self.front_door: Callable[[Snapshot], FrontDoorView | None] = lambda _: None
+        """What requests through the Gateway say."""
         self.events: list[Emit] = []
         self.writes = 0
         self._numbers = 0
@@ -184,7 +187,8 @@ class PlanWorld:
             watch=self._watch(),
             probing_since=START - 3600 if self.probing else None,
         )
-        return build_snapshot(observed, self.config)
+        made = build_snapshot(observed, self.config)
+        return msgspec.structs.replace(made, front_door=self.front_door(made))
 
     def _watch(self) -> Watch | None:
         release = self.status.release

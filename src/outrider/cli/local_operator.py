@@ -24,6 +24,7 @@ def local_config(gateway_url: str, gateway: GatewayConfig | None = None, *, insi
             name=GATEWAY_NAME,
             namespace=SYSTEM_NAMESPACE,
             base_url=gateway_url,
+            inside_url=inside_url,
             metrics_urls=(f"{inside_url or gateway_url}/-/metrics",),
         ),
         probe_interval=_PROBE_SECONDS,

@@ -42,6 +42,7 @@ def operator(
     gateway: Annotated[str, Parameter(env_var="OUTRIDER_GATEWAY")] = "",
     base_url: Annotated[str, Parameter(env_var="OUTRIDER_BASE_URL")] = "",
     request_timeout: Annotated[str, Parameter(env_var="OUTRIDER_REQUEST_TIMEOUT")] = "0s",
+    gateway_inside_url: Annotated[str, Parameter(env_var="OUTRIDER_GATEWAY_INSIDE_URL")] = "",
     gateway_metrics: Annotated[list[str] | None, Parameter(env_var="OUTRIDER_GATEWAY_METRICS", negative="")] = None,
     inference_pool: Annotated[bool, Parameter(env_var="OUTRIDER_INFERENCE_POOL", negative="")] = False,
     picker_image: Annotated[str | None, Parameter(env_var="OUTRIDER_PICKER_IMAGE")] = None,
@@ -88,6 +89,9 @@ def operator(
         Address of the Gateway as people outside see it, for `status.url`. Default: what the Gateway's status tells.
     request_timeout
         How long an answer may take, as Gateway API writes it; 0s for any time. Empty: not written into routes.
+    gateway_inside_url
+        Address of the Gateway as the operator itself reaches it, for its requests to a candidate through it. Default:
+        the one that people use.
     gateway_metrics
         Metrics page of what implements the Gateway, Traefik or Outrider's own: one for each replica, separated by
         commas or given several times. What only the Gateway knows is then evidence of a release. Default: none.
@@ -159,6 +163,7 @@ def operator(
     config = _with_extras(
         config,
         request_timeout=request_timeout,
+        gateway_inside_url=gateway_inside_url,
         gateway_metrics=gateway_metrics or (),
         inference_pool=inference_pool,
         picker_image=picker_image,
@@ -292,6 +297,7 @@ def _with_extras(
     config: "OperatorConfig",
     *,
     request_timeout: str,
+    gateway_inside_url: str,
     gateway_metrics: Sequence[str],
     inference_pool: bool,
     picker_image: str | None,
@@ -304,6 +310,11 @@ def _with_extras(
     pages = _split(gateway_metrics)
     if pages and config.gateway is None:
         raise CliError("--gateway-metrics is what a Gateway counts: name it with --gateway", exit_code=Exit.USAGE)
+    if gateway_inside_url and (config.gateway is None or not is_http_url(gateway_inside_url)):
+        raise CliError(
+            f"--gateway-inside-url {gateway_inside_url}: must be http://HOST:PORT of what --gateway names",
+            exit_code=Exit.USAGE,
+        )
     if wrong_pages := [url for url in pages if not is_http_url(url)]:
         raise CliError(f"--gateway-metrics {wrong_pages[0]}: must be http://HOST:PORT/PATH", exit_code=Exit.USAGE)
     pairs = [text.partition("=") for text in _split(monitor_labels)]
@@ -313,6 +324,7 @@ def _with_extras(
     if gateway is not None:
         gateway = replace(
             gateway,
+            inside_url=gateway_inside_url,
             metrics_urls=pages,
             request_timeout=request_timeout,
             inference_pool=inference_pool,

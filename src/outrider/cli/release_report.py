@@ -8,7 +8,7 @@ import msgspec
 
 from outrider.api.labels import DEPLOYMENT, REVISION
 from outrider.api.llmdeployment import LLMDeployment
-from outrider.api.meta import Instant, parse_time
+from outrider.api.meta import Instant, find_condition, parse_time
 from outrider.api.names import label_value, revision_name
 from outrider.api.spec_operations import STEPWISE
 from outrider.cli import release_words as words
@@ -123,6 +123,9 @@ def facts_of(seen: Seen) -> dict[str, str]:
         facts["Traffic"] = traffic
     if preview:
         facts["Preview"] = f"{preview} answers with {words.version_of(item, _candidate(item))} alone"
+    reachable = find_condition(item.status.conditions, "CandidateReachable")
+    if reachable is not None and reachable.status != "True":
+        facts["Gateway"] = reachable.message
     if seen.paused:
         resume = f"outrider rollout resume {item.metadata.name} --namespace {item.metadata.namespace}"
         facts["Paused"] = f"a person holds it. To go on:  {resume}"

@@ -15,6 +15,9 @@ class GatewayConfig:
     base_url: str = ""
     """Its address as people outside see it; `status.url` is then `BASE_URL/NAMESPACE/SERVICE`. Empty: the address that
     the Gateway's own status tells."""
+    inside_url: str = ""
+    """The same address as the operator itself reaches it, for requests of its own through the Gateway. Empty: the one
+    that people use."""
     metrics_urls: tuple[str, ...] = ()
     """The metrics pages of what implements it, one for each replica: what only the front door knows of a version."""
     request_timeout: str = PlanConfig().request_timeout

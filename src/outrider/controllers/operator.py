@@ -11,6 +11,7 @@ from outrider.api.labels import GROUP
 from outrider.controllers.config import GatewayConfig, OperatorConfig
 from outrider.controllers.deployment.caches import Caches
 from outrider.controllers.deployment.controller import DeploymentController
+from outrider.controllers.deployment.front_door import FrontDoor
 from outrider.controllers.deployment.sensors import Sensors
 from outrider.controllers.deployment.watcher import Watcher
 from outrider.controllers.monitoring.controller import MonitoringController
@@ -21,7 +22,9 @@ from outrider.kube.informer import Informer
 from outrider.kube.manager import Elected, Manager, Runnable
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.kube.standstill import Standstill
+from outrider.plan.deployment.front_door import INTERVAL, RETRY, TIMEOUT
 from outrider.signals.gateway_reader import FetchPage, GatewayReader
+from outrider.signals.polling import OnChange
 from outrider.signals.prober import ProbeFunction, Prober
 from outrider.signals.scrape import FetchFunction, Scraper
 
@@ -33,9 +36,9 @@ class Operator:
 
     `api` is read, and `writer` written to, which may refuse while another operator leads; without it both are one.
     Where there is `elected`, nothing but reading is done before it returns. `runnables` begin after it.
-    `registry` takes the metrics of the controller runtime; without it there are none. `probe`, `fetch` and
-    `fetch_page` are for tests and simulation; by default real requests are sent to the pods, and their metrics and the
-    Gateway's read, over HTTP.
+    `registry` takes the metrics of the controller runtime; without it there are none. `probe`, `fetch`,
+    `fetch_page` and `gateway_probe` are for tests and simulation; by default real requests are sent to the pods and
+    through the Gateway, and the metrics of both read, over HTTP. With `probe` alone nothing goes through the Gateway.
     `rng` is where jitter comes from; hand in a seeded one to have the same again.
     """
 
@@ -52,6 +55,7 @@ class Operator:
         probe: ProbeFunction | None = None,
         fetch: FetchFunction | None = None,
         fetch_page: FetchPage | None = None,
+        gateway_probe: ProbeFunction | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.metrics = RuntimeMetrics(registry) if registry is not None else None
@@ -64,6 +68,7 @@ class Operator:
             probe_one=probe,
         )
         self._scraper = Scraper(clock, fetch=fetch)
+        self._gateway_prober = _gateway_prober(clock, config, self._measured, gateway_probe, real=probe is None)
         urls = config.gateway.metrics_urls if config.gateway is not None else ()
         self._gateway = GatewayReader(clock, urls, fetch=fetch_page) if urls else None
         self.caches = Caches(api, clock, config.namespaces, config.gateway, on_kinds=self._kinds_changed, rng=rng)
@@ -77,6 +82,9 @@ class Operator:
             self.caches,
             Sensors(self._prober, self._scraper, probe_interval=config.probe_interval),
             Watcher(clock, self._prober, self._scraper, self._gateway),
+            front_door=FrontDoor(self._gateway_prober, config.gateway.inside_url)
+            if self._gateway_prober is not None and config.gateway is not None
+            else None,
             recorder=self._recorder,
             metrics=self.metrics,
         )
@@ -88,6 +96,7 @@ class Operator:
                 self._prober.run,
                 self._scraper.run,
                 *([self._gateway.run] if self._gateway is not None else ()),
+                *([self._gateway_prober.run] if self._gateway_prober is not None else ()),
                 self._recorder.run,
                 Standstill(clock, self._deployments.stood_still).run,
                 *runnables,
@@ -125,3 +134,23 @@ class Operator:
     def stop(self) -> None:
         """Finish what is under way, then end `run`."""
         self._manager.stop()
+
+
+def _gateway_prober(
+    clock: Clock, config: OperatorConfig, on_change: OnChange, probe: ProbeFunction | None, *, real: bool
+) -> Prober | None:
+    """What sends requests through the Gateway; None where there is none, and where requests are not `real` and nobody
+    gives others.
+    """
+    if config.gateway is None or (probe is None and not real):
+        return None
+    return Prober(
+        clock,
+        interval=INTERVAL,
+        retry_interval=RETRY,
+        timeout=TIMEOUT,
+        headers=config.headers,
+        whom="the Gateway",
+        on_change=on_change,
+        probe_one=probe,
+    )

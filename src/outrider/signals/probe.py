@@ -21,6 +21,7 @@ MAX_ANSWER_BYTES = 1 << 20
 HEALTH_TIMEOUT = 1.0
 """Seconds that `/health` gets, after a completion timed out, to tell a wedged engine from an unreachable pod."""
 _EXCERPT = 200
+MODEL_SERVER = "the model server"
 
 
 StatusClass = Literal["2xx", "4xx", "5xx"]
@@ -84,12 +85,14 @@ async def probe(
     timeout: float = 5.0,
     headers: Mapping[str, str] | None = None,
     max_tokens: int = MAX_TOKENS,
+    whom: str = MODEL_SERVER,
 ) -> ProbeResult:
     """Ask the model server at base `url` (`http://HOST:PORT`) for a completion of `model`, and judge the answer.
 
     It is good when the answer is 200, decodes, has a choice with text (or one that the model itself ended) and
     `usage.completion_tokens` >= 1. Timeouts and connection errors are results; nothing but cancellation is raised.
-    `timeout` is in seconds for the whole exchange; `headers` are added (an `Authorization`, say).
+    `timeout` is in seconds for the whole exchange; `headers` are added (an `Authorization`, say); `whom` is what
+    answers at that URL, for the sentences.
     """
     began = clock.monotonic()
     status: StatusClass | None = None
@@ -118,7 +121,7 @@ async def probe(
         ):
             status = _class_of(response.status)
             content = await _read(response)
-            error, detail = judge(response.status, content)
+            error, detail = judge(response.status, content, whom)
     except TimeoutError:
         # Timed here: asking /health is not part of the latency.
         failed = result(f"no answer within {timeout:g} s", counted_as=status or "2xx")
@@ -126,7 +129,7 @@ async def probe(
     except aiohttp.InvalidURL as problem:
         return msgspec.structs.replace(result(f"cannot probe: {problem} is not a URL"), ok=None)
     except (aiohttp.ClientError, OSError) as problem:
-        return result(_connection_sentence(problem, url), counted_as=status)
+        return result(_connection_sentence(problem, url, whom), counted_as=status)
     return result(error, detail, status)
 
 
@@ -136,22 +139,22 @@ def _class_of(status: int) -> StatusClass:
     return "4xx" if status >= 400 else "2xx"
 
 
-def judge(status: int, content: bytes) -> tuple[str, str]:
+def judge(status: int, content: bytes, whom: str = MODEL_SERVER) -> tuple[str, str]:
     """(error, detail) of an answer; the error is empty when the answer is a completion with at least one token."""
     text = content.decode("utf-8", "replace").strip()
     if status != 200:
-        return f"the model server answered {status}: {_server_message(content) or text[:_EXCERPT] or 'no body'}", text
+        return f"{whom} answered {status}: {_server_message(content) or text[:_EXCERPT] or 'no body'}", text
     try:
         completion = _completion_decoder.decode(content)
     except msgspec.MsgspecError as problem:
-        return f"the model server answered 200 with something that is not a completion: {problem}", text
+        return f"{whom} answered 200 with something that is not a completion: {problem}", text
     if not completion.choices:
-        return "the model server answered 200 without a choice", text
+        return f"{whom} answered 200 without a choice", text
     choice = completion.choices[0]
     if completion.usage is None or completion.usage.completion_tokens < 1:
-        return "the model server answered 200 but generated no token", text
+        return f"{whom} answered 200 but generated no token", text
     if choice.text is None or (not choice.text and choice.finish_reason != "stop"):
-        return "the model server answered 200 with tokens but without text", text
+        return f"{whom} answered 200 with tokens but without text", text
     return "", choice.text
 
 
@@ -185,12 +188,12 @@ async def _what_health_says(session: aiohttp.ClientSession, url: str) -> str:
     return f"although /health says {status}" if status == 200 else f"and /health says {status}"
 
 
-def _connection_sentence(problem: Exception, url: str) -> str:
+def _connection_sentence(problem: Exception, url: str, whom: str) -> str:
     where = url.removeprefix("http://").rstrip("/")
     if isinstance(problem, aiohttp.ClientConnectorError) and isinstance(problem.os_error, ConnectionRefusedError):
-        return f"connection refused at {where}: the model server is still loading, or has ended"
+        return f"connection refused at {where}: {whom} is still loading, or has ended"
     if isinstance(problem, aiohttp.ClientConnectorError):
         return f"cannot connect to {where}: {problem.os_error.strerror or problem.os_error}"
     if isinstance(problem, (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientPayloadError)):
-        return f"the model server at {where} closed the connection before its answer was complete"
+        return f"{whom} at {where} closed the connection before its answer was complete"
     return f"the exchange with {where} failed: {type(problem).__name__}: {problem}"

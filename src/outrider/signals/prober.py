@@ -31,6 +31,8 @@ class ProbeTarget(msgspec.Struct, frozen=True):
     """`http://HOST:PORT` of its model server."""
     model: str
     """The name that requests use for the model (`--served-model-name`)."""
+    host: str = ""
+    """The host that requests name, where that is not the one of `url`."""
 
 
 class ProbeCounts(msgspec.Struct, frozen=True):
@@ -91,7 +93,8 @@ class Prober:
     """Probes the targets that its owners watch, each every `interval` seconds, sooner after a failure.
 
     A controller calls `watch` in its gather step, which never waits, and `on_change(owner)` wakes it when a target's
-    answer became good, bad, or bad for another reason. `probe_one` replaces the HTTP probe in tests and simulation.
+    answer became good, bad, or bad for another reason. `whom` is what answers, in words. `probe_one` replaces the HTTP
+    probe in tests and simulation.
     """
 
     def __init__(
@@ -104,12 +107,14 @@ class Prober:
         concurrency: int = 32,
         hurried_concurrency: int = 128,
         headers: Mapping[str, str] | None = None,
+        whom: str = "the model server",
         on_change: OnChange | None = None,
         probe_one: ProbeFunction | None = None,
     ) -> None:
         self._clock = clock
         self._timeout = timeout
         self._headers = dict(headers or {})
+        self._whom = whom
         self._probe_one = probe_one or self._probe
         self._session: aiohttp.ClientSession | None = None
         self._poller: Poller[ProbeTarget, ProbeResult] = Poller(
@@ -171,8 +176,15 @@ class Prober:
 
     async def _probe(self, target: ProbeTarget) -> ProbeResult:
         assert self._session is not None, "probes run inside run()"
+        headers = self._headers | ({"Host": target.host} if target.host else {})
         return await probe(
-            self._session, target.url, target.model, clock=self._clock, timeout=self._timeout, headers=self._headers
+            self._session,
+            target.url,
+            target.model,
+            clock=self._clock,
+            timeout=self._timeout,
+            headers=headers,
+            whom=self._whom,
         )
 
 

@@ -15,6 +15,7 @@ from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
 from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches, labelled_value
 from outrider.controllers.deployment.faults import faults
+from outrider.controllers.deployment.front_door import FrontDoor
 from outrider.controllers.deployment.gather import (
     Observed,
     build_snapshot,
@@ -62,6 +63,7 @@ class DeploymentController:
         sensors: Sensors,
         watcher: Watcher,
         *,
+        front_door: FrontDoor | None = None,
         recorder: EventRecorder | None = None,
         metrics: RuntimeMetrics | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class DeploymentController:
         self._caches = caches
         self._sensors = sensors
         self._watcher = watcher
+        self._front_door = front_door
         self._recorder = recorder
         self._probing_since: Instant | None = None
         self.controller = Controller(
@@ -159,11 +162,15 @@ class DeploymentController:
         if deployment is None or deployment.metadata.deletion_timestamp is not None:
             self._sensors.forget(key)
             self._watcher.forget(key)
+            if self._front_door is not None:
+                self._front_door.forget(key)
             return None
         now = self._clock.now()
         if self._probing_since is None:
             self._probing_since = now
         snapshot = build_snapshot(self._observe(deployment), self._plan_config)
+        if self._front_door is not None:
+            snapshot = msgspec.structs.replace(snapshot, front_door=self._front_door.look(snapshot, now))
         decided = plan(snapshot, now)
         try:
             writes = await self._carry_out(deployment, decided)

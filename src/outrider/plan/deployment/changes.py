@@ -19,6 +19,8 @@ def events(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentStatus
         *_condition(before, after, "RouteAccepted", bad_when="False"),
         *_condition(before, after, "EndpointPicker", bad_when="False", quiet={"PickerStarting"}),
         *_condition(before, after, "ReleaseHealthy", bad_when="False"),
+        *_condition(before, after, "CandidateReachable", bad_when="False"),
+        *_condition(before, after, "CandidateReachable", bad_when="Unknown", quiet={"AwaitingAnswer"}),
         *_fields(before, after),
         *_pin(before, after),
         *_rolled_back(before, after),

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from outrider.api.capabilities import NOT_ACTED_ON, covering_line
 from outrider.api.meta import Condition, ConditionStatus, find_condition
-from outrider.plan.deployment import fleet, gateway, standby
+from outrider.plan.deployment import fleet, front_door, gateway, standby
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import ROLLED_BACK, find_revision, previous_stable
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import IMAGE_REASONS
 from outrider.plan.deployment.snapshot import PodView
+from outrider.plan.evidence.verdict import UNREACHABLE_THROUGH_GATEWAY
 
 
 def all_conditions(facts: Facts) -> tuple[Condition, ...]:
@@ -29,6 +30,7 @@ def all_conditions(facts: Facts) -> tuple[Condition, ...]:
         endpoint_picker(facts),
         pinned(facts),
         release_healthy(facts),
+        candidate_reachable(facts),
         rolled_back(facts),
         rollback_ready(facts),
     ]
@@ -240,6 +242,33 @@ def release_healthy(facts: Facts) -> Made | None:
         return None
     status: ConditionStatus = "False" if found.verdict == "RollBack" else "Unknown"
     return "ReleaseHealthy", status, found.reason, found.message
+
+
+def candidate_reachable(facts: Facts) -> Made | None:
+    """Whether the Gateway reaches the candidate by the path that it has to itself; None where there is no such path,
+    and where nobody asks there.
+    """
+    kind, release = "CandidateReachable", facts.release
+    before = find_condition(facts.snapshot.deployment.status.conditions, kind)
+    said = (kind, before.status, before.reason, before.message) if before is not None else None
+    if release is None or release.phase != "Watching":
+        return None
+    if facts.snapshot.front_door is None:
+        return said if facts.snapshot.probing_since is None else None
+    found = front_door.reach(facts, release)
+    if found.state == "Unreachable":
+        return kind, "False", UNREACHABLE_THROUGH_GATEWAY, f"{front_door.unreachable(facts, release)}."
+    if found.state == "Answers":
+        return kind, "True", "Answering", f"A real request through the Gateway was answered by {release.version}."
+    if found.state == "GatewaySilent":
+        message = (
+            f"The operator's own requests to the service through the Gateway are not answered ({found.message}). So "
+            f"nothing is known of the way to {release.version}, and nothing waits for it."
+        )
+        return kind, "Unknown", "GatewaySilent", message
+    if said is not None:
+        return said
+    return kind, "Unknown", "AwaitingAnswer", f"No request through the Gateway was answered by {release.version} yet."
 
 
 def rolled_back(facts: Facts) -> Made | None:

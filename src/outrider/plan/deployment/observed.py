@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from outrider.api.labels import REVISION
-from outrider.api.meta import Condition
+from outrider.api.meta import Condition, Instant
 
 APPLIED_HASH = "inference.llm-d.io/applied-hash"
 """Annotation with the hash of the whole body that was applied last. It spares writes; it is not state: an object
@@ -58,6 +58,31 @@ class ParentView(msgspec.Struct, frozen=True):
     namespace: str = ""
     """Empty: the route's own."""
     conditions: tuple[Condition, ...] = ()
+
+
+class FrontDoorView(msgspec.Struct, frozen=True):
+    """What the operator's own requests through the Gateway said: to the service, and to the candidate of a release by
+    the path that it has to itself.
+    """
+
+    revision: str
+    """The candidate's."""
+    url: str
+    """The candidate's path, as people see it."""
+    service_answered: Instant | None = None
+    """When the service's own path last answered well."""
+    service_error: str = ""
+    """Why it did not the last time; empty where it did, or was not asked yet."""
+    asked: bool = False
+    """Whether the candidate's path was asked lately, and an answer came or failed to come."""
+    answered: bool = False
+    """Whether it ever answered well since it is there."""
+    failures: int = 0
+    """How often in a row it did not, since it first answered, or since `ROUTE_SECONDS` after it was there."""
+    failing_since: Instant | None = None
+    """When the first of these ended."""
+    error: str = ""
+    """Why it did not the last time; empty where it did."""
 
 
 class RouteView(ChildView, frozen=True):

@@ -9,7 +9,7 @@ from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus, Rejection
 from outrider.api.spec_operations import STEPWISE
 from outrider.plan import evidence
-from outrider.plan.deployment import fleet, rejection, steps, trial
+from outrider.plan.deployment import fleet, front_door, rejection, steps, trial
 from outrider.plan.deployment.effective import ALIAS, SPEC, Effective, find_revision, has_served, previous_stable
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import CRASH_REASONS
@@ -214,6 +214,7 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
         unread=watch.unread if watch is not None else 0.0,
         why_unread=watch.why_unread if watch is not None else "",
         gateway_read=watch is not None and watch.gateway_read,
+        unreachable=front_door.unreachable(facts, status),
         baked=max(0.0, now - max(served, started)) if served is not None else 0.0,
         loaded=max((now - pod.loaded_at for pod in rollout.updated if pod.loaded_at is not None), default=0.0),
         complete=rollout.complete,

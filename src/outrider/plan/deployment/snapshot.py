@@ -14,6 +14,7 @@ from outrider.plan.deployment.observed import (
     BudgetView,
     ClusterKinds,
     ExtraView,
+    FrontDoorView,
     GatewayView,
     RouteView,
     ServiceView,
@@ -240,6 +241,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     measurements: Measurements | None = None
     watch: Watch | None = None
     """None: nothing was counted, as in `outrider plan`; what the status says stands."""
+    front_door: FrontDoorView | None = None
+    """None: no candidate has a path of its own at the Gateway, or nobody asks there."""
     capacity: Capacity | None = None
     """None when nodes cannot be read."""
     service_owners: dict[str, str] = {}

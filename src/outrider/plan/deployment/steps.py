@@ -12,13 +12,14 @@ from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import Instant, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.spec_operations import STEPWISE
-from outrider.plan.deployment import fleet
+from outrider.plan.deployment import fleet, front_door
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.evidence.leaning import looks_worse
 from outrider.plan.evidence.outcomes import GATEWAY_FAILURES, Counts
 from outrider.plan.evidence.settings import LEANING
+from outrider.plan.evidence.verdict import UNREACHABLE_THROUGH_GATEWAY
 
 RESUME = "outrider rollout resume"
 PROMOTE = "outrider rollout promote"
@@ -77,6 +78,8 @@ def _step(facts: Facts, release: ReleaseStatus, asked: Wishes) -> ReleaseStatus:
     if able < needed or not needed:
         return _waiting(release, f"{count(needed, 'replica')}, of which {able} {are(able)} ready")
     if not release.step_since or release.weight != step.weight:
+        if step.weight and (unproven := front_door.awaited(facts, release)):
+            return _waiting(release, unproven)
         release = msgspec.structs.replace(release, weight=step.weight, step_since=format_time(facts.now))
     waits_for = _awaited(facts, release, asked)
     return _waiting(release, waits_for) if waits_for else _next(release)
@@ -88,12 +91,12 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
     assert spec is not None, "the caller looked"
     if asked.paused:
         return f"a person: {RESUME} {name}"
-    if release.verdict not in ("Watching", "Good"):
-        return "better evidence" if release.verdict == "RollBack" else "evidence that says something"
+    if held := _held(release):
+        return held
     if asked.skip:
         return ""
-    if _looks_worse(facts, release):
-        return "better evidence: so far it looks worse"
+    if unproven := _unproven(facts, release):
+        return unproven
     since, last = parse_time(release.step_since), release.steps[release.step].seconds
     if since is None or facts.now - since < last:
         return "its time"
@@ -105,6 +108,20 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
     if release.stage == "Preview" and not spec.deployment.blue_green.auto_promotion:
         return f"a person: {PROMOTE} {name}"
     return ""
+
+
+def _held(release: ReleaseStatus) -> str:
+    if release.reason == UNREACHABLE_THROUGH_GATEWAY:
+        return "the Gateway to reach it"
+    if release.verdict in ("Watching", "Good"):
+        return ""
+    return "better evidence" if release.verdict == "RollBack" else "evidence that says something"
+
+
+def _unproven(facts: Facts, release: ReleaseStatus) -> str:
+    if _looks_worse(facts, release):
+        return "better evidence: so far it looks worse"
+    return front_door.awaited(facts, release)
 
 
 def nothing_read(facts: Facts, since: Instant) -> bool:

@@ -82,6 +82,13 @@ def all_recent_failed(state: State, situation: Situation) -> Verdict | None:
     return Verdict("RollBack", verdict.ALL_RECENT_FAILED, message)
 
 
+def unreachable(situation: Situation) -> Verdict | None:
+    """Whose doing it is, a policy's or the version's, cannot be told from here: nothing is taken back for it."""
+    if not situation.unreachable:
+        return None
+    return Verdict("Hold", verdict.UNREACHABLE_THROUGH_GATEWAY, f"{situation.unreachable}.")
+
+
 def node_fault(what: str, pods: tuple[PodFacts, ...]) -> Verdict:
     faults = "; ".join(sorted({pod.fault for pod in pods}))
     return Verdict("Hold", verdict.NODE_FAULT, f"{what}. It is not the version: {faults}.")

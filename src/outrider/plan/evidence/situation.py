@@ -39,6 +39,9 @@ class Situation(msgspec.Struct, frozen=True):
     """What came instead at the last attempt, in a sentence without its full stop; empty where that is not known."""
     gateway_read: bool = False
     """Whether the counters of the Gateway could be read lately."""
+    unreachable: str = ""
+    """That the Gateway cannot reach the candidate, in a sentence without its full stop; empty where that is not so, or
+    not known."""
     baked: float = 0.0
     """Seconds for which the candidate has served."""
     loaded: float = 0.0

@@ -23,6 +23,7 @@ STALE_DATA = "StaleData"
 NODE_FAULT = "NodeFault"
 ONE_POD_ONLY = "OnePodOnly"
 PODS_DIFFER = "PodsDiffer"
+UNREACHABLE_THROUGH_GATEWAY = "UnreachableThroughGateway"
 INCONCLUSIVE = "Inconclusive"
 """Why nothing is done. `AwaitingRequests` too, once the bake time is over."""
 
