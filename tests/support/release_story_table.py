@@ -131,7 +131,8 @@ def _of_bad_versions(strategy: str) -> dict[str, Story]:
             fault={"truncate-rate": 1},
             replicas=replicas,
             window="120s" if strategy == "RollingUpdate" else "10s",
-            deployment=_one_step("120s"),
+            # Every second request is streamed: with half of them, dealt in turn, the candidate would get all or none.
+            deployment={"canary": {"steps": [{"weight": 30, "duration": "120s"}]}},
         ),
         "a version that turns bad after it took all traffic is taken back": Story(
             name="late",
