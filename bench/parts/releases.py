@@ -87,9 +87,10 @@ def binomial(chance: random.Random, n: int, share: float) -> int:
         return min(n, max(0, round(chance.gauss(n * share, math.sqrt(n * share * (1 - share))))))
     count, at, scale = 0, 0, math.log1p(-share)
     while True:  # from one bad outcome to the next
-        at += int(math.log(1 - chance.random()) / scale) + 1
-        if at > n:
+        gap = math.log(1 - chance.random()) / scale
+        if at + gap >= n:  # of the least shares it is infinite
             return count
+        at += int(gap) + 1
         count += 1
 
 
