@@ -143,6 +143,13 @@ def test_a_wrong_timeout_is_refused_before_anything_is_done(arguments, capsys, m
 WRONG = {
     "a port beyond the last": (["up", "--api-port", "99999"], "--api-port 99999"),
     "a negative port": (["up", "--gateway-port=-5"], "--gateway-port -5"),
+    "the address of no gateway": (["up", "--base-url", "http://x"], "name it with --gateway"),
+    "the counters of no gateway": (["up", "--gateway-metrics", "http://x/metrics"], "name it with --gateway"),
+    "another gateway where there is none": (["up", "--gateway", "a/b"], "other Gateways need --kubernetes"),
+    "a way to a gateway that is no URL": (
+        ["up", "--kubernetes", "--gateway", "a/b", "--gateway-inside-url", "traefik:8000"],
+        "--gateway-inside-url traefik:8000: must be http://HOST:PORT",
+    ),
     "no kind": (["get", ","], "unknown kind ''"),
     "several kinds to watch": (["get", "pods,services", "--watch"], "one kind"),
     "a negative number of lines": (["logs", "x", "--tail=-1"], "--tail -1"),

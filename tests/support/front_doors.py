@@ -115,7 +115,7 @@ def traefik_gateway(world: LocalWorld, *options: str) -> Iterator[FrontDoor]:
             assert process.stdin is not None
             assert process.stdout is not None
             web, admin = (f"http://127.0.0.1:{port}" for port in process.stdout.readline().split())
-            world.up("--gateway", "traefik/traefik", "--base-url", web, *options)
+            world.up("--gateway", "traefik/traefik", "--base-url", web, *traefik_in_world.OPTIONS, *options)
             world.outrider("kubectl", "apply", "--filename", "-", stdin=GATEWAY_OBJECTS)
             token = world.outrider("kubectl", "create", "token", "traefik", "--namespace", "traefik").out
             process.stdin.write(token + "\n")

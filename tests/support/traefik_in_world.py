@@ -19,6 +19,11 @@ ADDRESS = "192.168.77.251"
 """Of the range of nodes' addresses, beside the world's own."""
 WEB, ADMIN = 8000, 9000
 """Traefik's entry point has to be the port of the Gateway's listener."""
+OPTIONS = (
+    *("--gateway-inside-url", f"http://{ADDRESS}:{WEB}"),
+    *("--gateway-metrics", f"http://{ADDRESS}:{ADMIN}/metrics"),
+)
+"""How `outrider up` is told where its operator finds it."""
 
 
 def flags(token: str, authority: str) -> list[str]:

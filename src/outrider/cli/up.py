@@ -7,11 +7,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from outrider.api.urls import is_http_url
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.worlds import print_banner, start_detached, world_flag, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInUse
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
     from outrider.local.settings import Running, WorldSettings
 
     RunWorld = Callable[[asyncio.Event, Callable[[Running], None]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Gateway:
+    """Another Gateway of the cluster, as the command line has it; empty where it names none."""
+
+    name: str
+    base_url: str
+    inside_url: str
+    metrics: tuple[str, ...]
+
+    def options(self) -> list[tuple[str, str]]:
+        """What was said of it, as it was said."""
+        given = [("--base-url", self.base_url), ("--gateway-inside-url", self.inside_url)]
+        return [pair for pair in given if pair[1]] + [("--gateway-metrics", url) for url in self.metrics]
 
 
 def up(
@@ -38,6 +55,8 @@ def up(
     api_port: int | None = None,
     gateway: str = "",
     base_url: str = "",
+    gateway_inside_url: str = "",
+    gateway_metrics: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> int:
     """Run a local world: a small cluster whose pods are local processes, the operator, and an HTTP gateway.
 
@@ -69,16 +88,21 @@ def up(
         implementation, such as Traefik, runs in the world. Default: the world's own.
     base_url
         Where that Gateway is reached: `status.url` of an LLMDeployment begins with it.
+    gateway_inside_url
+        Where it is reached within the world's network, as the operator does for requests of its own through it.
+    gateway_metrics
+        Metrics page of what implements it, within the world's network. May be repeated: one for each replica.
     """
     nodes = (2 if engine == "simulator" else 1) if nodes is None else nodes
     _check(nodes, gpus_per_node, engine)
     _check_ports(gateway_port, api_port)
-    _check_gateway(gateway, base_url, kubernetes=kubernetes)
+    other = _Gateway(gateway, base_url, gateway_inside_url, tuple(gateway_metrics or ()))
+    _check_gateway(other, kubernetes=kubernetes)
     folder = world_folder(world)
     _check_room(folder)
     if detach:
         flags = [*(["--kubernetes"] if kubernetes else []), *(["--fresh"] if fresh else [])]
-        options = [*_gateway_options(gateway, base_url), *flags]
+        options = [*_gateway_options(other), *flags]
         return _detached(folder, nodes, gpus_per_node, engine, gateway_port, api_port, options)
     from outrider.local.settings import WorldSettings
 
@@ -91,7 +115,7 @@ def up(
         fresh=fresh,
     )
     if kubernetes:
-        return _in_foreground(folder, lambda: _run_on_kubernetes(folder, settings, gateway, base_url))
+        return _in_foreground(folder, lambda: _run_on_kubernetes(folder, settings, other))
     return _in_foreground(folder, lambda: _run_on_store(folder, settings))
 
 
@@ -132,17 +156,24 @@ def _check_ports(gateway_port: int | None, api_port: int | None) -> None:
             raise CliError(f"{option} {port}: choose 1 to 65535, or 0 for any that is free", exit_code=Exit.USAGE)
 
 
-def _check_gateway(gateway: str, base_url: str, *, kubernetes: bool) -> None:
+def _check_gateway(other: _Gateway, *, kubernetes: bool) -> None:
+    gateway = other.name
     if gateway and not kubernetes:
         raise CliError(f"--gateway {gateway}: other Gateways need --kubernetes", exit_code=Exit.USAGE)
     if gateway and not all(part and "/" not in part for part in gateway.split("/", 1)):
         raise CliError(f"--gateway {gateway}: must be NAMESPACE/NAME or NAME", exit_code=Exit.USAGE)
-    if base_url and not gateway:
-        raise CliError("--base-url is the address of a Gateway: name it with --gateway", exit_code=Exit.USAGE)
+    for option, url in other.options():
+        if not gateway and option == "--base-url":
+            raise CliError("--base-url is the address of a Gateway: name it with --gateway", exit_code=Exit.USAGE)
+        if not gateway:
+            raise CliError(f"{option} is of another Gateway: name it with --gateway", exit_code=Exit.USAGE)
+        if option != "--base-url" and not is_http_url(url):
+            raise CliError(f"{option} {url}: must be http://HOST:PORT", exit_code=Exit.USAGE)
 
 
-def _gateway_options(gateway: str, base_url: str) -> list[str]:
-    return [*(["--gateway", gateway] if gateway else []), *(["--base-url", base_url] if base_url else [])]
+def _gateway_options(other: _Gateway) -> list[str]:
+    named = ["--gateway", other.name] if other.name else []
+    return [*named, *(word for pair in other.options() for word in pair)]
 
 
 def _check(nodes: int, gpus_per_node: int, engine: str) -> None:
@@ -166,7 +197,7 @@ def _run_on_store(folder: WorldFolder, settings: "WorldSettings") -> int:
     return asyncio.run(_run(folder, world.run))
 
 
-def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings", gateway: str, base_url: str) -> int:
+def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings", gateway: _Gateway) -> int:
     from outrider.cli.local_operator import local_operator
     from outrider.controllers.config import GatewayConfig
     from outrider.local.controlplane.namespace import NamespaceUnavailable
@@ -174,10 +205,16 @@ def _run_on_kubernetes(folder: WorldFolder, settings: "WorldSettings", gateway: 
     from outrider.local.controlplane.programs import ProgramsMissing, find_programs
     from outrider.local.kubernetes_world import INSIDE_URL, KubernetesWorld
 
-    namespace, _, name = gateway.rpartition("/")
-    other = GatewayConfig(name=name, namespace=namespace, base_url=base_url.rstrip("/")) if gateway else None
+    namespace, _, name = gateway.name.rpartition("/")
+    other = GatewayConfig(
+        name=name,
+        namespace=namespace,
+        base_url=gateway.base_url.rstrip("/"),
+        inside_url=gateway.inside_url,
+        metrics_urls=gateway.metrics,
+    )
     try:
-        operator = partial(local_operator, gateway=other, inside_url=INSIDE_URL)
+        operator = partial(local_operator, gateway=other if name else None, inside_url=INSIDE_URL)
         world = KubernetesWorld(folder, settings, find_programs(), companions=(operator,))
         with world.entered():
             return asyncio.run(_run(folder, world.run))
