@@ -7,7 +7,7 @@ import pytest
 from plan_world import PlanWorld, merged
 from release_evidence import after, old, pods
 
-from outrider.api.labels import MODEL_VERSION
+from outrider.api.labels import MODEL_VERSION, PAUSE_RELEASE
 from outrider.api.llmdeployment import ReleaseStatus
 from outrider.plan.deployment import gates
 from outrider.plan.evidence import State
@@ -239,6 +239,20 @@ def trying(**auto: Any) -> PlanWorld:
         world.reconcile()
         world.tick()
     return world
+
+
+def test_a_release_that_is_over_cannot_be_paused() -> None:
+    world = served("v1.0.0")
+    world.version("v1.1.0")
+    world.settle()
+    release = release_of(world)
+    assert release.phase == "Watching"
+    revision = world.revision("v1.1.0")
+    annotations = world.objects["ModelRevision", revision.metadata.name]["metadata"].setdefault("annotations", {})
+    annotations[PAUSE_RELEASE] = release.started_time
+    world.reconcile()
+    assert pause(world) is None
+    assert world.condition("Ready").status == "True"
 
 
 def test_the_first_new_replica_is_tried_beside_all_old_ones_before_the_rest_follow() -> None:

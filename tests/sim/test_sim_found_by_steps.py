@@ -16,6 +16,7 @@ from outrider.sim.incidents import (
     Remove,
     Scenario,
     SlowLoads,
+    Steer,
     Stop,
     Unpin,
     WatchTrouble,
@@ -163,6 +164,16 @@ FOUND: dict[str, Scenario] = {
             Edit(at=144.7, deployment=NAME, spec={"serving": {"batchSize": 32, "maxSequenceLength": 4096}}),
             Crash(at=189, calls=5, down_seconds=8),
             version(219.2, "v2.0.0"),
+        ),
+    ),
+    "pausing a release that was over called the service not ready for a moment, and so did resuming it": Scenario(
+        seed=6945,
+        load_seconds=3.0,
+        incidents=(
+            Apply(at=15.3, deployment=NAME, spec=spec("v1.0.0", 3, "15s", NOT_WATCHED)),
+            version(204.5, "v1.2.0"),
+            Steer(at=218.5, deployment=NAME, how="pause"),
+            Steer(at=281.9, deployment=NAME, how="resume"),
         ),
     ),
 }

@@ -108,7 +108,7 @@ class Promises:
 
     def _one_less(self, name: str, pod: str, known: PodTruth, now: float) -> Broken:
         service, truth = self.truth.service(name), self.truth
-        if truth.is_superseded(name, known):
+        if truth.is_superseded(name, known) or truth.is_beside(name, known):
             return
         wishes = list(service.recent(now - truth.window))
         disturbed = now - service.disturbed_at

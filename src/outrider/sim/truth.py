@@ -89,6 +89,8 @@ class Service:
     selected: str = ""
     """The revision that its Service selects; empty where that selects every one."""
     ever_selected: set[str] = field(default_factory=set)
+    proven: set[str] = field(default_factory=set)
+    """Revisions of which it was written down that they served in full, and that one may go back to."""
     slices: dict[str, int] = field(default_factory=dict)
     """EndpointSlice to the number of endpoints in it that take requests."""
 
@@ -106,7 +108,8 @@ class Service:
             rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
             surge = resolve(rolling.max_surge, replicas, round_up=True)
             self.beside = self.beside or self.spec.deployment.rollout_strategy in STEPWISE
-            surge += replicas if self.beside else 0
+            # Both versions may be rolled over in place, as where an annotation of their pods is changed.
+            surge += replicas + surge if self.beside else 0
             made = replace(made, replicas=replicas, surge=surge, unavailable=max_unavailable(self.spec))
         self.wishes.append(made)
 
@@ -157,6 +160,14 @@ class Truth:
         """Whether as many pods of a version are ready now as were wanted at some time in the window."""
         serving = sum(1 for pod in self.ready_pods(name) if pod.version == version)
         return any(0 < wish.replicas <= serving for wish in self.service(name).recent(_now() - self.window))
+
+    def is_beside(self, name: str, pod: PodTruth) -> bool:
+        """Whether another version is asked for, another one has the traffic, and nobody may go back to the pod's, which
+        never served in full.
+        """
+        service = self.service(name)
+        unwanted = bool(service.wishes) and service.wishes[-1].version not in {ANY, pod.version}
+        return unwanted and bool(service.selected) and pod.revision not in {service.selected, *service.proven}
 
     def is_superseded(self, name: str, pod: PodTruth) -> bool:
         """Whether the pod is of a candidate beside what serves, that people have replaced by yet another version.
@@ -275,6 +286,8 @@ class Truth:
 
     def _revision(self, change: Change, obj: Object) -> None:
         service, version, found = self.service(obj["spec"]["deployment"]), obj["spec"]["version"], rejection(obj)
+        if (obj.get("status") or {}).get("firstServedTime"):
+            service.proven.add(obj["spec"]["hash"])
         if found is None or found.get("lifted") or change.removed:
             service.taken_back.pop(version, None)
         else:

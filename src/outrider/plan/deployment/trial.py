@@ -19,6 +19,7 @@ from outrider.plan.deployment import steps
 from outrider.plan.deployment.drift import difference
 from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
+from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.rolling import first_batch
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 from outrider.plan.evidence.settings import LEAST_TICKS
@@ -34,7 +35,7 @@ def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
     if workload is None or difference(template, workload.template):
         return False  # what is wanted has changed: pods of it have to come first
     if steps.wishes(find_revision(snapshot.revisions, revision), release).paused:
-        return True
+        return _is_under_way(workload)
     if not _is_automatic(snapshot):
         return False
     if release.verdict == "RollBack":
@@ -42,6 +43,14 @@ def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
     if not _of(snapshot, release.stable_revision):
         return False  # nothing to be compared with is left: in this very moment the rest may follow
     return release.stage == "Trial" and any(pod.containers_ready for pod in _of(snapshot, revision))
+
+
+def _is_under_way(workload: WorkloadView) -> bool:
+    """Whether there is anything left to stop: changing a Deployment whose pods all run what they should would look like
+    a rollout, and the service for a moment as if it were not ready.
+    """
+    seen = workload.observed_generation >= workload.generation
+    return not seen or not workload.replicas == workload.updated_replicas == workload.spec_replicas
 
 
 def waits(snapshot: Snapshot, pod: PodView) -> bool:
