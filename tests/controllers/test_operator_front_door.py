@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from operator_world import OperatorWorld, until
 from plan_world import LLAMA, merged
 from virtual_kube import run_virtually
@@ -212,6 +213,28 @@ def test_blue_green_does_not_switch_to_what_the_gateway_cannot_reach() -> None:
             await until(lambda: world.condition("ReleaseHealthy").reason == "UnreachableThroughGateway")
             await world.clock.sleep(300)
             assert world.deployment().status.serving_version == "v1.0.0"
+            door.unreachable = False
+            await world.until_ready("v1.1.0")
+
+    run_virtually(story)
+
+
+@pytest.mark.parametrize("strategy", [CANARY, BLUE_GREEN], ids=["canary", "blue-green"])
+def test_an_operator_that_is_started_anew_does_not_forget_that_it_holds(strategy: dict[str, Any]) -> None:
+    async def story() -> None:
+        async with behind_a_gateway(**strategy) as (world, door):
+            door.unreachable = True
+            await world.version("v1.1.0")
+            await until(lambda: world.condition("ReleaseHealthy").reason == "UnreachableThroughGateway")
+            await world.clock.sleep(300)
+            for _ in range(3):
+                await world.stop_operator()
+                world.start_operator()
+                await world.clock.sleep(60)
+                traffic = world.deployment().status.traffic
+                assert traffic is not None
+                assert (traffic.candidate != "", traffic.weight) == (True, 0)
+            assert told(world).count("UnreachableThroughGateway") == 1
             door.unreachable = False
             await world.until_ready("v1.1.0")
 

@@ -67,6 +67,9 @@ WAITING: dict[str, tuple[Door, str, int, str]] = {
     "it answers": (ANSWERS, "its time", 10, "True Answering"),
     "it has not answered yet": (AWAITED, "the Gateway to lead to it", 0, "Unknown AwaitingAnswer"),
     "it was not asked yet": (NEVER_ASKED, "the Gateway to lead to it", 0, "Unknown AwaitingAnswer"),
+    "nobody has asked for anything yet": (
+        door(service=None, asked=False, answered=False), "the Gateway to lead to it", 0, "Unknown AwaitingAnswer",
+    ),
     "it answered before, and nothing is known now": (door(asked=False), "its time", 10, "Unknown AwaitingAnswer"),
     "it fails once": (HICCUP, f"the Gateway to reach it: {PROBLEM}", 0, "Unknown AwaitingAnswer"),
     "it fails for less than 15 s": (SOON, f"the Gateway to reach it: {PROBLEM}", 0, "Unknown AwaitingAnswer"),

@@ -44,6 +44,8 @@ def reach(facts: Facts, release: ReleaseStatus) -> Reach:
     view = facts.snapshot.front_door
     if view is None or view.revision != release.revision or release.phase != "Watching":
         return Reach("NotAsked")
+    if view.service_answered is None and not view.service_error:
+        return Reach("Awaited")  # for as long as a request may take: an operator that has just started knows nothing
     if view.service_answered is None or facts.now - view.service_answered > LATELY:
         return Reach("GatewaySilent" if view.service_error else "NotAsked", view.service_error)
     if not view.asked:
