@@ -30,7 +30,7 @@ LONG_PROMPT = "Summarise what follows. " + "The disk was full and nobody had loo
 """Some 600 tokens, where the usual prompts have 30."""
 GIT_SECONDS = 5.0
 AFTERWARDS = 4.0
-"""Seconds of traffic for which a story goes on after its end, to see that nobody meets the bad version any more."""
+"""Seconds of traffic for which a story goes on after its end, once routes have followed, to see that nobody meets the bad version any more."""
 BETWEEN_LOOKS = 0.5
 NODES = 6
 """Of eight GPUs each: for three pods of each service."""
@@ -185,7 +185,7 @@ class Told:
             self.looks.append(look)
         if self.ended_at is None and self._happened == len(self.story.incidents) and self.story.ends(look):
             self.ended_at = look.at
-        self.over = self.ended_at is not None and look.at - self.ended_at >= AFTERWARDS
+        self.over = self.ended_at is not None and look.at - self.ended_at >= self.story.routes_follow + AFTERWARDS
 
     def due(self, look: Look) -> Incident | None:
         """The next incident, if its moment has come."""
