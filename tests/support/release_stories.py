@@ -30,7 +30,8 @@ LONG_PROMPT = "Summarise what follows. " + "The disk was full and nobody had loo
 """Some 600 tokens, where the usual prompts have 30."""
 GIT_SECONDS = 5.0
 AFTERWARDS = 4.0
-"""Seconds of traffic for which a story goes on after its end, once routes have followed, to see that nobody meets the bad version any more."""
+"""Seconds of traffic for which a story goes on after its end and after routes have followed, to see that nobody meets
+the bad version any more."""
 BETWEEN_LOOKS = 0.5
 NODES = 6
 """Of eight GPUs each: for three pods of each service."""
