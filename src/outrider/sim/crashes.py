@@ -36,6 +36,7 @@ BLUE_GREEN = {
     "rollback": STANDBY,
     "deployment": {"rolloutStrategy": "BlueGreen", "blueGreen": {"previewDuration": "10s"}},
 }
+RECREATE = {**SPEC, "deployment": {"rolloutStrategy": "Recreate"}}
 LIVES: dict[str, tuple[AnyIncident, ...]] = {
     "install, release, emergency rollback, release again, delete": (
         Apply(at=1, deployment=NAME, spec=SPEC),
@@ -60,6 +61,12 @@ LIVES: dict[str, tuple[AnyIncident, ...]] = {
         Edit(at=153, deployment=NAME, spec={"model": {"version": "v1.2.0"}}),
         Remove(at=230, deployment=NAME),
     ),
+    "install, release by ending all that is old first, emergency rollback, delete": (
+        Apply(at=1, deployment=NAME, spec=RECREATE),
+        Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+        Pin(at=100, deployment=NAME, version="previous-stable"),
+        Remove(at=150, deployment=NAME),
+    ),
     "install, canary whose GPU is lost, bad canary that is taken back, delete": (
         Apply(at=1, deployment=NAME, spec=CANARY),
         BadVersion(at=2, seconds=400, version="v1.2.0", how="answers errors"),
@@ -78,7 +85,7 @@ LIVES: dict[str, tuple[AnyIncident, ...]] = {
         Remove(at=250, deployment=NAME),
     ),
 }
-BY_STEPS = tuple(LIVES)[3:]
+BY_STEPS = tuple(LIVES)[4:]
 """Those with a version beside the one that serves."""
 DOWN_SECONDS = 5.0
 MOST_CALLS = 1000
