@@ -6,6 +6,7 @@ import pytest
 
 from outrider.sim.crashes import NAME
 from outrider.sim.incidents import (
+    ApiTrouble,
     Apply,
     BadVersion,
     Crash,
@@ -164,6 +165,27 @@ FOUND: dict[str, Scenario] = {
             Edit(at=144.7, deployment=NAME, spec={"serving": {"batchSize": 32, "maxSequenceLength": 4096}}),
             Crash(at=189, calls=5, down_seconds=8),
             version(219.2, "v2.0.0"),
+        ),
+    ),
+    "the Service that selects all pods again, now that all are of one version, made it look not ready": Scenario(
+        seed=10234,
+        nodes=3,
+        load_seconds=20.0,
+        incidents=(
+            Apply(
+                at=3.4,
+                deployment=NAME,
+                spec=spec("v1.1.0", 3, "0s", NOT_WATCHED, deployment=canary((34, "5s"), (50, "20s")))
+                | {"resources": TWO_GPUS},
+            ),
+            version(67.0, "v1.2.0"),
+            ApiTrouble(at=87.8, seconds=31.3, how="refused", share=1.0),
+            Edit(
+                at=155.8,
+                deployment=NAME,
+                spec={"deployment": {"rolloutStrategy": "RollingUpdate"}, "model": {"version": "v2.0.0"}},
+            ),
+            SlowLoads(at=186.4, seconds=28.5, load_seconds=151.4),
         ),
     ),
     "pausing a release that was over called the service not ready for a moment, and so did resuming it": Scenario(

@@ -205,8 +205,10 @@ class Promises:
             return
         wishes = list(self.truth.service(name).recent(now - self.truth.window))
         asked = {wish.version for wish in wishes}
-        if not all(wish.pinned for wish in wishes):
-            # Pins and specs come by different watches: a spec may be seen before the pin that it came with.
+        known_for_long = bool(wishes) and wishes[0].since <= now - self.truth.window
+        if not (known_for_long and all(wish.pinned for wish in wishes)):
+            # Pins and specs come by different watches: a spec may be seen before the pin that it came with, or that was
+            # there before it.
             asked |= {wish.spec_version for wish in wishes}
         service = self.truth.service(name)
         if after in service.served and any(version in service.taken_back for version in asked):

@@ -37,7 +37,7 @@ from outrider.sim.logs import captured
 from outrider.sim.loop import Deadlock, run_virtually
 from outrider.sim.operators import Between, OperatorProcess, takeover_seconds
 from outrider.sim.promises import Promises, Violation
-from outrider.sim.settled import unseen, unsettled
+from outrider.sim.settled import awaits_evidence, unseen, unsettled
 from outrider.sim.timeline import Timeline
 from outrider.sim.truth import Truth
 from outrider.sim.world import World
@@ -51,6 +51,8 @@ QUIET_SECONDS = 150.0
 """Seconds without a write of the operator that count as quiet: twice as long as an answer to a probe counts."""
 QUIET_LOOKS = 20
 """So often is quiet looked for: the numbers of releases that are held are written ever more rarely."""
+WRITES_OF_WAITING = 3
+"""In so long a time, where a release waits for better evidence: when each version last served, and what was counted."""
 LOOK_SECONDS = 5.0
 FAULTY_SECONDS = 60.0
 """For which a pod without its GPU may be there before it is made anew: a drill, or another pod, may come first."""
@@ -237,7 +239,8 @@ class _Game:
         for _ in range(QUIET_LOOKS):
             before = self._writes
             await asyncio.sleep(QUIET_SECONDS)
-            if self._writes == before:
+            few = WRITES_OF_WAITING if awaits_evidence(self.world.store, self._truth) else 0
+            if self._writes - before <= few:
                 why = list(unsettled(self.world.store, self._truth))
                 return Violation("what is well stays well", _now(), "; ".join(why)) if why else None
         message = f"still {self._writes - before} writes in {QUIET_SECONDS:g} s, with nothing to do"

@@ -96,6 +96,12 @@ def _looks_bad(status: Object, service: Service) -> bool:
     return str(release.get("waitsFor", "")).startswith("better evidence") and release["version"] in service.blamed
 
 
+def awaits_evidence(store: Store, truth: Truth) -> bool:
+    """Whether some release waits so: then both of its versions serve, and what is counted of them is written down."""
+    found = ((name, _one(store, LLM_DEPLOYMENT, name)) for name in truth.services)
+    return any(obj is not None and _looks_bad(obj.get("status") or {}, truth.services[name]) for name, obj in found)
+
+
 def serving_nothing(service: Service) -> bool:
     return service.endpoints == 0
 

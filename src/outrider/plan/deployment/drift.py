@@ -54,8 +54,23 @@ def service(body: Body, seen: ServiceView | None) -> str | None:
         return why
     if seen.selector != body["spec"]["selector"]:
         return f"somebody changed the selector to {_pairs(seen.selector)}"
-    ports = tuple((port["name"], port["port"], str(port["targetPort"])) for port in body["spec"]["ports"])
-    return "somebody changed the ports" if seen.ports != ports else None
+    return "somebody changed the ports" if seen.ports != _ports(body) else None
+
+
+def leads_alike(body: Body, seen: ServiceView | None, revision: str) -> bool:
+    """Whether the Service that there is leads to this revision's pods alone, or to all, and will as it is wanted: so
+    long as no other pods serve, nobody's requests go elsewhere for the change.
+    """
+    if seen is None or (body["kind"], body["metadata"]["name"]) != ("Service", seen.name):
+        return False
+    wanted = body["spec"]["selector"]
+    selectors = [{key: value for key, value in one.items() if key != REVISION} for one in (wanted, seen.selector)]
+    chosen = {one.get(REVISION, revision) for one in (wanted, seen.selector)}
+    return selectors[0] == selectors[1] and chosen == {revision} and seen.ports == _ports(body)
+
+
+def _ports(service: Body) -> tuple[tuple[str, int, str], ...]:
+    return tuple((port["name"], port["port"], str(port["targetPort"])) for port in service["spec"]["ports"])
 
 
 def route(body: Body, seen: RouteView | None) -> str | None:

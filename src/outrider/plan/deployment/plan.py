@@ -12,7 +12,7 @@ from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec
 from outrider.api.names import service_name
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
-from outrider.plan.deployment import capacity, drill, engine, fleet, gates, optional, replacement, steps, traffic
+from outrider.plan.deployment import capacity, drift, drill, engine, fleet, gates, optional, replacement, steps, traffic
 from outrider.plan.deployment.changes import events
 from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
@@ -125,7 +125,9 @@ def _facts(
     wish = _wish(snapshot)
     revision = effective.target.hash if effective.target is not None else current_revision(snapshot)
     pending = any(
-        apply.body["kind"] in SERVING and apply.body["metadata"]["name"] != snapshot.picker_name
+        apply.body["kind"] in SERVING
+        and apply.body["metadata"]["name"] != snapshot.picker_name
+        and not drift.leads_alike(apply.body, snapshot.service, revision)
         for apply in made.applies
     )
     pending = pending or bool(made.scaled)
