@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from outrider.controllers.deployment.faults import faults
+from outrider.controllers.deployment.faults import faults, health_changed
 from outrider.kube.objects import Node, Pod
 from outrider.plan.deployment.snapshot import FaultView
 
@@ -89,3 +89,20 @@ def test_gpus_of_pods_that_have_ended_are_held_by_nobody() -> None:
 def test_a_pod_without_gpus_is_not_suspected_for_those_of_others() -> None:
     web = pod(name="web", gpus=0)
     assert faults([node(7, READY)], [pod(gpus=8), web]).of(web) is None
+
+
+CHANGES: dict[str, tuple[Node | None, Node | None, bool]] = {
+    "a node says again that it is well": (node(8, READY), node(8, READY), False),
+    "a GPU is lost": (node(8, READY), node(7, READY), True),
+    "it is not ready any more": (node(8, READY), node(8, NOT_READY), True),
+    "its hardware is called faulty": (node(8, READY, HARDWARE), node(8, READY, NO_HARDWARE), True),
+    "it is cordoned": (node(8, READY), node(8, READY, cordoned=True), True),
+    "it comes": (None, node(8, READY), True),
+    "it goes": (node(8, READY), None, True),
+}
+
+
+@pytest.mark.parametrize("sentence", CHANGES)
+def test_which_changes_of_a_node_are_news_for_the_pods_on_it(sentence: str) -> None:
+    old, new, expected = CHANGES[sentence]
+    assert health_changed(old, new) is expected

@@ -81,6 +81,11 @@ def _nobody_may_read_nodes(made: PlanWorld, pod: dict[str, Any]) -> None:
     made.nodes_readable = False
 
 
+def _the_node_still_offers_it(made: PlanWorld, pod: dict[str, Any]) -> None:
+    _crashes(made, pod)
+    made.nodes[0]["status"]["allocatable"] = {GPU: "8"}
+
+
 def _another_is_on_its_way(made: PlanWorld, pod: dict[str, Any]) -> None:
     _crashes(made, pod)
     made.pods[1]["metadata"]["deletionTimestamp"] = format_time(made.now)
@@ -108,6 +113,7 @@ CASES: dict[str, tuple[Callable[[PlanWorld, dict[str, Any]], None], str]] = {
         _nobody_may_read_nodes,
         "llama-1 does not run: CrashLoopBackOff, and GPU-1 of node-0 is Unhealthy: it is made anew on another GPU.",
     ),
+    "its node still offers the lost GPU, and would get the new pod": (_the_node_still_offers_it, ""),
     "another pod is on its way already": (_another_is_on_its_way, ""),
 }
 

@@ -93,7 +93,8 @@ def _looks_bad(status: Object, service: Service) -> bool:
     answers to make up for minutes of bad ones.
     """
     release = status.get("release") or {}
-    return str(release.get("waitsFor", "")).startswith("better evidence") and release["version"] in service.blamed
+    waits = str(release.get("waitsFor", "")).startswith(("better evidence", "a person, for it is worse"))
+    return waits and release["version"] in service.blamed
 
 
 def awaits_evidence(store: Store, truth: Truth) -> bool:

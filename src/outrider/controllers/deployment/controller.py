@@ -14,7 +14,7 @@ from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
 from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches, labelled_value
-from outrider.controllers.deployment.faults import faults
+from outrider.controllers.deployment.faults import faults, health_changed
 from outrider.controllers.deployment.front_door import FrontDoor
 from outrider.controllers.deployment.gather import (
     Observed,
@@ -31,7 +31,7 @@ from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
 from outrider.kube.informers import InformerGroup
 from outrider.kube.metrics import RuntimeMetrics
-from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Pod, Service
+from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, Service
 from outrider.kube.predicates import (
     annotations_changed,
     any_of,
@@ -103,6 +103,7 @@ class DeploymentController:
             controller.maps(pods, self._keys_drilled, _found_no_node)
         if caches.nodes is not None:
             controller.maps(caches.nodes, lambda _node: self._keys_waiting(), content_changed)
+            controller.maps(caches.nodes, self._keys_on, health_changed)
 
     def wake(self, key: str) -> None:
         """Something that was measured about this LLMDeployment changed."""
@@ -149,6 +150,12 @@ class DeploymentController:
     def _keys_waiting(self) -> Iterable[str]:
         """Those for whom GPUs that came or went make a difference."""
         return tuple(one.metadata.key for one in self._caches.deployments.list() if _short_of_gpus(one))
+
+    def _keys_on(self, node: Node) -> Iterable[str]:
+        """Those with pods that hold GPUs of the node: its fault is news for them although no pod of theirs changes."""
+        pods = self._caches.pods.by_index(BY_GPU, "")
+        there = (pod for pod in pods if pod.spec.node_name == node.metadata.name)
+        return tuple({key for pod in there for key in self._keys_of_pod(pod)})
 
     def _keys_drilled(self, pod: Pod) -> Iterable[str]:
         """Those with a drill that may have to give up its GPUs."""

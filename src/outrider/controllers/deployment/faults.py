@@ -108,3 +108,17 @@ def _held(gpu_pods: Iterable[Pod], nodes: Mapping[str, int]) -> dict[str, int]:
 
 def _device(resource: str, name: str) -> str:
     return name if resource == GPU_RESOURCE and name.startswith("GPU-") else f"{resource} {name}"
+
+
+def health_changed(old: Node | None, new: Node | None) -> bool:
+    """Whether anything has changed from which faults are known; that a node is alive is written down all the time."""
+    return _health(old) != _health(new)
+
+
+def _health(node: Node | None) -> tuple[object, ...]:
+    if node is None:
+        return ()
+    hardware = find_condition(node.status.conditions, HARDWARE_CONDITION)
+    gpus = (one.get(GPU_RESOURCE) for one in (node.status.capacity, node.status.allocatable))
+    said = hardware.status if hardware is not None else ""
+    return (*gpus, is_node_ready(node), said, node.spec.unschedulable)

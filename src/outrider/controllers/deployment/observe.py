@@ -162,6 +162,7 @@ def capacity_of(
             used=used.get(node.metadata.name, 0),
             schedulable=_schedulable(node, node_selector, tolerated),
             product=node.metadata.labels.get(labels.GPU_PRODUCT, ""),
+            has=whole(node.status.capacity.get(GPU_RESOURCE)),
         )
         for node in nodes
     ]

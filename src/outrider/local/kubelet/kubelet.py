@@ -168,7 +168,12 @@ class Kubelet:
         """Tell the pods, and with them the API server, what becomes of the node's GPUs."""
         services = self._services
         while services.simulated_gpus is not None:
-            if services.simulated_gpus.changed() and services.gpus.notice(services.simulated_gpus.health()):
+            health = services.simulated_gpus.health() if services.simulated_gpus.changed() else None
+            if health == {}:
+                log.warning(
+                    "the file of the simulated GPUs cannot be read: they stay as they were", node=self.node.name
+                )
+            if health and services.gpus.notice(health):
                 log.info("the node's GPUs have changed", node=self.node.name, unhealthy=sorted(services.gpus.unhealthy))
                 for worker in self._workers.values():
                     worker.wake()

@@ -37,7 +37,7 @@ def look(facts: Facts) -> Replacement:
     ripe = [pod for pod in sick if (moment := due[pod.uid]) is not None and moment <= now]
     if not ripe:
         return Replacement(looks_again_at=min((moment for moment in due.values() if moment is not None), default=None))
-    if _is_changing(facts) or not _has_room(facts, ripe[0]):
+    if _is_changing(facts) or not _shows(facts, ripe[0]) or not _has_room(facts, ripe[0]):
         return Replacement(looks_again_at=now + AGAIN)
     return Replacement((_evicted(facts, ripe[0]),), now + AGAIN)
 
@@ -54,6 +54,15 @@ def _due(facts: Facts, pod: PodView) -> Instant | None:
 def _is_changing(facts: Facts) -> bool:
     """Whether a pod goes or is still to be placed: the last one that went may have no successor yet."""
     return any(pod.terminating or (pod.alive and not pod.node) for pod in facts.snapshot.pods)
+
+
+def _shows(facts: Facts, pod: PodView) -> bool:
+    """Whether the node has less to give by now. Before that the scheduler would take the lost GPU for a free one, and
+    the new pod would be where the old one was.
+    """
+    found = facts.snapshot.capacity
+    node = next((one for one in found.nodes if one.name == pod.node), None) if found is not None else None
+    return node is None or not node.has or not node.schedulable or node.gpus < node.has
 
 
 def _has_room(facts: Facts, pod: PodView) -> bool:

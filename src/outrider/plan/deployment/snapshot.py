@@ -128,6 +128,8 @@ class NodeView(msgspec.Struct, frozen=True):
     schedulable: bool
     """Ready, not cordoned, and without a taint that GPU pods do not tolerate."""
     product: str = ""
+    has: int = 0
+    """All of its GPUs, healthy or not (`capacity`); 0 where that is not known."""
 
     @property
     def free(self) -> int:

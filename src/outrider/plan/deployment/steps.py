@@ -91,7 +91,7 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
     assert spec is not None, "the caller looked"
     if asked.paused:
         return f"a person: {RESUME} {name}"
-    if held := _held(release):
+    if held := _held(release, name):
         return held
     if asked.skip:
         return ""
@@ -110,12 +110,14 @@ def _awaited(facts: Facts, release: ReleaseStatus, asked: Wishes) -> str:
     return ""
 
 
-def _held(release: ReleaseStatus) -> str:
+def _held(release: ReleaseStatus, name: str) -> str:
     if release.reason == UNREACHABLE_THROUGH_GATEWAY:
         return "the Gateway to reach it"
     if release.verdict in ("Watching", "Good"):
         return ""
-    return "better evidence" if release.verdict == "RollBack" else "evidence that says something"
+    if release.verdict == "RollBack":
+        return f"a person, for it is worse and may not be taken back by itself now: outrider rollback {name}"
+    return "evidence that says something"
 
 
 def _unproven(facts: Facts, release: ReleaseStatus) -> str:
