@@ -37,7 +37,10 @@ WRONG = {
     "a page that has no address": (
         ["--gateway", "infra/public", "--gateway-metrics", "traefik:9100/metrics"], "must be http://HOST:PORT/PATH",
     ),
-    "a way to no gateway": (["--gateway-inside-url", "http://traefik:8000"], "must be http://HOST:PORT of what"),
+    "a way to no gateway": (["--gateway-inside-url", "http://traefik:8000"], "name it with --gateway"),
+    "a way that is no address": (
+        ["--gateway", "infra/public", "--gateway-inside-url", "http://a b"], "http://a b: must be http://HOST:PORT",
+    ),
     "a label that is none": (["--monitor-labels", "release"], "must be KEY=VALUE"),
     "an address of no gateway": (["--base-url", "https://x"], "name it with --gateway"),
     "a probe interval without a unit": (["--probe-interval", "10"], "--probe-interval 10: has no unit"),

@@ -310,11 +310,10 @@ def _with_extras(
     pages = _split(gateway_metrics)
     if pages and config.gateway is None:
         raise CliError("--gateway-metrics is what a Gateway counts: name it with --gateway", exit_code=Exit.USAGE)
-    if gateway_inside_url and (config.gateway is None or not is_http_url(gateway_inside_url)):
-        raise CliError(
-            f"--gateway-inside-url {gateway_inside_url}: must be http://HOST:PORT of what --gateway names",
-            exit_code=Exit.USAGE,
-        )
+    if gateway_inside_url and config.gateway is None:
+        raise CliError("--gateway-inside-url is a way to a Gateway: name it with --gateway", exit_code=Exit.USAGE)
+    if gateway_inside_url and not is_http_url(gateway_inside_url):
+        raise CliError(f"--gateway-inside-url {gateway_inside_url}: must be http://HOST:PORT", exit_code=Exit.USAGE)
     if wrong_pages := [url for url in pages if not is_http_url(url)]:
         raise CliError(f"--gateway-metrics {wrong_pages[0]}: must be http://HOST:PORT/PATH", exit_code=Exit.USAGE)
     pairs = [text.partition("=") for text in _split(monitor_labels)]
