@@ -52,7 +52,8 @@ class Kubelet:
         self._slow: list[SlowLoads] = []
         self._lost: set[str] = set()
         self._without_gpu: set[str] = set()
-        """By uid: pods whose GPU is lost."""
+        """By uid: pods whose GPU is lost. It is mended when they are gone."""
+        self._nodes_due: dict[str, None] = {}
         self._due: dict[str, None] = {}
         self._wake = asyncio.Event()
 
@@ -62,7 +63,9 @@ class Kubelet:
         meta = obj["metadata"]
         uid = meta["uid"]
         if removed:
-            self.pods.pop(uid, None)
+            gone = self.pods.pop(uid, None)
+            if gone is not None and uid in self._without_gpu:
+                self._tell_of_gpus_later(gone.node)
             return
         if uid not in self.pods:
             found = meta.get("labels") or {}
@@ -85,6 +88,7 @@ class Kubelet:
     def lose_gpu(self, uid: str) -> None:
         """The pod crashes for as long as it is there, and its status says that its GPU is unhealthy."""
         self._without_gpu.add(uid)
+        self._tell_of_gpus_later(self.pods[uid].node)
         self._look_at(uid)
 
     def slow(self, slow: SlowLoads) -> None:
@@ -100,6 +104,7 @@ class Kubelet:
             await self._tell_of_node(node, "Unknown", "NodeStatusUnknown")
             await self._clock.sleep(lost.seconds - NODE_GRACE)
         self._lost.discard(node)
+        self._tell_of_gpus_later(node)
         await self._tell_of_node(node, "True", "KubeletReady")
         for pod in self.pods.values():
             if pod.node == node:
@@ -113,6 +118,19 @@ class Kubelet:
         now = format_time(self._clock.now())
         condition = {"type": "Ready", "status": status, "reason": reason, "lastTransitionTime": now}
         await self._api.patch_status(NODE, node, {"conditions": [condition]})
+
+    def _tell_of_gpus_later(self, node: str) -> None:
+        if node:
+            self._nodes_due[node] = None
+            self._wake.set()
+
+    async def _tell_of_gpus(self, node: str) -> None:
+        """How many of the node's GPUs pods may ask for."""
+        status = (await self._api.get(NODE.into(dict), node))["status"]
+        lost = sum(1 for pod in self.pods.values() if pod.node == node and pod.uid in self._without_gpu)
+        healthy = str(int(status["capacity"][labels.GPU_RESOURCE]) - lost)
+        if status["allocatable"][labels.GPU_RESOURCE] != healthy:
+            await self._api.patch_status(NODE, node, {"allocatable": {labels.GPU_RESOURCE: healthy}})
 
     # What others ask
 
@@ -154,6 +172,9 @@ class Kubelet:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            for node in [one for one in self._nodes_due if one not in self._lost]:
+                del self._nodes_due[node]
+                await self._tell_of_gpus(node)
             due, self._due = self._due, {}
             for uid in due:
                 pod = self.pods.get(uid)
