@@ -14,7 +14,7 @@ from outrider.cli.errors import CliError, Exit, all_of, as_cli_error
 from outrider.cli.manifests import Found, Manifest, find_manifests, namespace_of
 from outrider.cli.objects import kind_of_manifest
 from outrider.cli.output import NameOrData, print_structured, without_managed_fields
-from outrider.cli.waiting import rolled_back, seconds, wait_until_ready
+from outrider.cli.waiting import check_timeout, rolled_back, wait_until_ready
 from outrider.kube.api import BadRequest, Conflict, Forbidden, Invalid, Kind, NotFound, Object
 from outrider.kube.objects import NAMESPACE
 from outrider.kube.resources import LLM_DEPLOYMENT
@@ -57,8 +57,7 @@ def apply(
     output
         table, name, json or yaml.
     """
-    if timeout is not None:
-        seconds(timeout, "--timeout")
+    check_timeout(timeout)
     found = find_manifests(filename)
     return asyncio.run(_apply(found, wait=wait, timeout=timeout, dry_run=dry_run, output=output, cluster=cluster))
 

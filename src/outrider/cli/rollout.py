@@ -17,7 +17,7 @@ from outrider.cli.errors import CliError, Exit
 from outrider.cli.objects import service_name
 from outrider.cli.output import TableOrData, WideOrData, human_age, print_structured, print_table
 from outrider.cli.release_report import for_programs, look, print_drill, print_release
-from outrider.cli.waiting import is_ready, rolled_back, seconds, wait_until_ready, what_is_awaited
+from outrider.cli.waiting import check_timeout, is_ready, rolled_back, wait_until_ready, what_is_awaited
 from outrider.kube.api import Api
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 
@@ -46,8 +46,7 @@ def rollout_status(
     output
         table, json or yaml.
     """
-    if timeout is not None:
-        seconds(timeout, "--timeout")
+    check_timeout(timeout)
     return asyncio.run(_rollout_status(service_name(name), watch, timeout, output, cluster))
 
 
@@ -129,8 +128,7 @@ def rollout_retry(
     dry_run
         Say what would be released again, and change nothing.
     """
-    if timeout is not None:
-        seconds(timeout, "--timeout")
+    check_timeout(timeout)
     return asyncio.run(_rollout_retry(service_name(name), wait, timeout, dry_run, cluster))
 
 

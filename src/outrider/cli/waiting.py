@@ -33,6 +33,12 @@ def seconds(text: str, option: str) -> float:
         raise CliError(f"{option} {text}: {error}", exit_code=Exit.USAGE) from error
 
 
+def check_timeout(timeout: str | None) -> None:
+    """Refuse a --timeout that is no duration before anything is changed. Raises CliError."""
+    if timeout is not None:
+        seconds(timeout, "--timeout")
+
+
 async def follow(
     api: Api, kind: Kind[T], name: str, namespace: str, *, lost: Callable[[Unavailable], None] = lambda _: None
 ) -> AsyncIterator[T | None]:

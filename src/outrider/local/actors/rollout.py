@@ -96,10 +96,10 @@ class _Draft:
         change of size is shared out.
         """
         current = self.sets[name]
-        if current.spec.replicas == replicas and not forced:
-            return False
-        self.annotate(name, _size_annotations(self.deployment))
-        if current.spec.replicas == replicas:
+        changes = current.spec.replicas != replicas
+        if changes or forced:
+            self.annotate(name, _size_annotations(self.deployment))
+        if not changes:
             return False
         word = "up" if replicas > current.spec.replicas else "down"
         note = f"Scaled {word} replica set {name} from {current.spec.replicas} to {replicas}"

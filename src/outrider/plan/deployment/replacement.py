@@ -19,7 +19,8 @@ PATIENCE = 60.0
 """Seconds for which a pod that does not crash may be not ready on a faulty GPU. Device plugins take every GPU of a node
 for unhealthy when they lose their source of events, and a model that is loading would be loaded from the start."""
 AGAIN = 10.0
-"""Seconds after which an eviction that a budget has refused is asked for again, as API servers answer it."""
+"""Seconds after which it is looked again: where a budget has refused an eviction (as API servers answer it), and where
+the node, a free GPU or another pod of the service has to come first."""
 
 
 class Replacement(msgspec.Struct, frozen=True):
