@@ -184,6 +184,24 @@ def test_an_aborted_version_is_not_released_again_by_git() -> None:
     assert made.revision("v2.0.0").status.reason == "Aborted"
 
 
+def test_an_abort_while_the_spec_is_invalid_is_noted_once_says_why_nothing_happens_and_is_done_when_it_is_valid() -> (
+    None
+):
+    made = world()
+    started = released(made).started_time
+    made.edit({"replicas": -1})
+    annotate(made, labels.ABORT_RELEASE, started)
+    go_on(made)
+    noted = made.revision("v2.0.0").status.rejection
+    go_on(made, 600)
+    assert noted is not None
+    assert made.revision("v2.0.0").status.rejection == noted
+    assert release(made).message == "v2.0.0 was aborted by hand. It serves on, for the spec is invalid."
+    made.edit({"replicas": 4})
+    go_on(made, 60)
+    assert (selected(made), sizes(made)) == ("v1.0.0", {"v1.0.0": 4})
+
+
 def test_going_back_in_the_middle_takes_all_traffic_from_the_candidate() -> None:
     made = world()
     released(made)

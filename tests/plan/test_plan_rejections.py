@@ -149,6 +149,22 @@ def test_while_the_spec_is_invalid_what_took_its_place_serves_on(world: PlanWorl
     assert world.status.effective_version == "v1.0.0"
 
 
+def test_while_what_is_asked_for_means_nothing_a_version_that_was_rolled_back_gives_way_all_the_same(
+    world: PlanWorld,
+) -> None:
+    world.set_pin(revision="0000000000")
+    world.settle()
+    assert world.condition("Ready").reason == "UnknownRevision"
+    assert world.serving_versions() == {"v1.1.0"}
+    reject(world, "v1.1.0")
+    world.settle()
+    assert world.serving_versions() == {"v1.0.0"}
+    assert world.condition("Ready").reason == "UnknownRevision", "still nobody can tell what is asked for"
+    assert [one.note for one in world.events if one.reason == "RollbackStarted"][-1].startswith(
+        "Rolling back from v1.1.0"
+    )
+
+
 def half_released(world: PlanWorld) -> None:
     world.version("v1.2.0")
     while world.serving_versions() != {"v1.1.0", "v1.2.0"}:

@@ -198,6 +198,20 @@ FOUND: dict[str, Scenario] = {
             Steer(at=281.9, deployment=NAME, how="resume"),
         ),
     ),
+    "an abort while the alias meant nothing was noted again for ever, and nothing came of it": Scenario(
+        seed=12641,
+        load_seconds=20.0,
+        incidents=(
+            Apply(
+                at=12.3,
+                deployment=NAME,
+                spec=spec("v1.0.0", 2, "60s", {**WATCHED, "window": "60s"}, deployment=canary((25, "5s"), (50, "20s"))),
+            ),
+            version(22.1, "v2.0.0"),
+            version(44.5, "previous-stable"),
+            Steer(at=94.4, deployment=NAME, how="abort"),
+        ),
+    ),
 }
 
 

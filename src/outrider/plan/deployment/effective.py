@@ -37,7 +37,8 @@ class Effective(msgspec.Struct, frozen=True):
     source: str
     """PINNED, SPEC or ALIAS: who asked for it; ROLLED_BACK: what was asked for was rolled back by itself."""
     target: ModelRevisionSpec | None
-    """The complete snapshot to make true. On hold: what serves now; None if nothing does, or the spec is invalid."""
+    """The complete snapshot to make true. On hold: what serves now, or what takes its place once it was rolled back;
+    None if nothing does, or the spec is invalid."""
     is_new: bool = False
     """No ModelRevision holds it yet."""
     desired: ModelRevisionSpec | None = None
@@ -100,8 +101,18 @@ def decide(snapshot: Snapshot) -> Effective:
     choice = _unless_rejected(snapshot, wish) if snapshot.pin is None else _from_pin(snapshot, snapshot.pin, wish)
     if choice.hold is None or snapshot.parsed.spec is None:
         return _if_readable(choice)
+    return _if_readable(_as_it_is(snapshot, choice))
+
+
+def _as_it_is(snapshot: Snapshot, choice: Effective) -> Effective:
+    """What serves now goes on, while what is asked for cannot be made true; unless it was rolled back, by evidence or
+    by a person: then what takes its place.
+    """
     serving = find_revision(snapshot.revisions, current_revision(snapshot))
-    return _if_readable(msgspec.structs.replace(choice, target=serving.spec if serving is not None else None))
+    instead = _fallback(snapshot, serving) if serving is not None and rejection.stands(serving) else None
+    if instead is not None:
+        return msgspec.structs.replace(instead, desired=choice.desired, alias=choice.alias, hold=choice.hold)
+    return msgspec.structs.replace(choice, target=serving.spec if serving is not None else None)
 
 
 def _unless_rejected(snapshot: Snapshot, wish: Effective) -> Effective:

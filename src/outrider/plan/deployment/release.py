@@ -66,7 +66,7 @@ def look(facts: Facts, status: ReleaseStatus | None) -> Release | None:
     wanted = steps.went_on(facts, trial.went_on(facts, _concluded(status, verdict, watch, facts.now)))
     asked = steps.wishes(find_revision(facts.snapshot.revisions, status.revision), status)
     if asked.abort:
-        return _aborted(facts, wanted)
+        return _aborted(facts, status, wanted)
     if verdict.kind == "RollBack":
         return _bad(facts, status, wanted, watch.state.newest.share)
     over = verdict.kind == "Good" or _is_old(facts, status, settings.max_bake)
@@ -150,9 +150,15 @@ def _with_strategy(snapshot: Snapshot, release: ReleaseStatus) -> ReleaseStatus:
     )
 
 
-def _aborted(facts: Facts, wanted: ReleaseStatus) -> Release:
+def _aborted(facts: Facts, before: ReleaseStatus, wanted: ReleaseStatus) -> Release:
     """Taken back because a person said so; like one that evidence spoke against, it is not released again by itself."""
-    told = msgspec.structs.replace(wanted, reason=rejection.ABORTED, message=f"{wanted.version} was aborted by hand.")
+    message = f"{wanted.version} was aborted by hand."
+    candidate = find_revision(facts.snapshot.revisions, wanted.revision)
+    if candidate is not None and rejection.stands(candidate):
+        why = "the spec is invalid" if facts.snapshot.parsed.spec is None else "there is nothing to go back to"
+        stays = msgspec.structs.replace(wanted, reason=rejection.ABORTED, message=f"{message} It serves on, for {why}.")
+        return Release(stays if _is_news(facts, before, stays) else before, looks_again_in=_pause(facts))
+    told = msgspec.structs.replace(wanted, reason=rejection.ABORTED, message=message)
     taken_back = Rejection(
         time=format_time(facts.now), reason=told.reason, message=told.message, fallback=told.stable_revision
     )
@@ -175,8 +181,10 @@ def _stable(
 
 def _is_asked_for(facts: Facts, status: ReleaseStatus) -> bool:
     effective = facts.effective
-    if effective.hold is not None or effective.target is None:
+    if effective.target is None:
         return True  # nobody can tell what is asked for: it is still what it was
+    if effective.hold is not None:
+        return effective.target.hash == status.revision
     return effective.source in (SPEC, ALIAS) and effective.target.hash == status.revision
 
 
