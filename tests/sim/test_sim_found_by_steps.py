@@ -198,18 +198,15 @@ FOUND: dict[str, Scenario] = {
             Steer(at=281.9, deployment=NAME, how="resume"),
         ),
     ),
-    "an abort while the alias meant nothing was noted again for ever, and nothing came of it": Scenario(
-        seed=12641,
+    "a first version that had lost a node was no previous-stable one for the second one's canary": Scenario(
+        seed=13989,
+        nodes=3,
         load_seconds=20.0,
         incidents=(
-            Apply(
-                at=12.3,
-                deployment=NAME,
-                spec=spec("v1.0.0", 2, "60s", {**WATCHED, "window": "60s"}, deployment=canary((25, "5s"), (50, "20s"))),
-            ),
-            version(22.1, "v2.0.0"),
-            version(44.5, "previous-stable"),
-            Steer(at=94.4, deployment=NAME, how="abort"),
+            Apply(at=20.6, deployment=NAME, spec=spec("v1.0.0", 3, "0s", NOT_WATCHED, deployment=canary((34, "90s")))),
+            NodeLost(at=39.8, seconds=317.4, node=0),
+            version(91.5, "v1.2.0"),
+            version(169.9, "previous-stable"),
         ),
     ),
 }

@@ -71,14 +71,29 @@ def recency(revision: ModelRevision) -> tuple[str, str, int]:
 
 
 def previous_stable(snapshot: Snapshot, current: str) -> ModelRevision | None:
-    """Where a rollback goes: the last Verified revision other than `current`, else the last that has fully served."""
+    """Where a rollback goes: the last Verified revision other than `current`, else the last that has fully served, else
+    the one beside which `current` is released, if it answers requests.
+    """
     others = [
         one
         for one in snapshot.revisions
         if one.spec.hash != current and has_served(one) and not rejected(snapshot, one)
     ]
     verified = [one for one in others if one.status.verified_time is not None]
-    return max(verified or others, key=recency, default=None)
+    return max(verified or others, key=recency, default=None) or _beside(snapshot, current)
+
+
+def _beside(snapshot: Snapshot, current: str) -> ModelRevision | None:
+    """A first version of which a node was lost before all of its replicas were ready has never served in full: it is
+    better than nothing all the same.
+    """
+    release = snapshot.deployment.status.release
+    if release is None or release.revision != current:
+        return None
+    found = find_revision(snapshot.revisions, release.stable_revision)
+    if found is None or rejected(snapshot, found):
+        return None
+    return found if any(pod.ready and pod.revision == found.spec.hash for pod in snapshot.pods) else None
 
 
 def current_revision(snapshot: Snapshot) -> str:
