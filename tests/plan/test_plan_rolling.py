@@ -15,7 +15,7 @@ from outrider.kube.objects import DeploymentSpec, DeploymentStrategy, ReplicaSet
 from outrider.local.actors.objects import Deployment, ReplicaSet, ReplicaSetStatus
 from outrider.local.actors.rollout_math import DESIRED_REPLICAS, MAX_REPLICAS, scaled_in_proportion
 from outrider.plan.deployment.observed import WorkloadView
-from outrider.plan.deployment.rolling import surge
+from outrider.plan.deployment.rolling import is_on_hold, replicas, surge
 
 ROLLING = WorkloadView(
     uid="uid", owned=True, generation=3, observed_generation=3,
@@ -52,6 +52,18 @@ SURGES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, int | str]] = {
     ),
     "the spec's surge is enough": ({"replicas": 2, "deployment": {"rollingUpdate": {"maxSurge": 2}}}, {}, 2),
 }  # fmt: skip
+
+RECREATES: dict[str, tuple[dict[str, Any] | None, int, bool]] = {
+    "there is no Deployment yet": (None, 2, False),
+    "a rolling update is under way": ({}, 3, False),
+    "of which its controller has not seen the last change": ({"generation": 4}, 3, True),
+    "none is under way": ({"replicas": 3, "updated_replicas": 3}, 2, False),
+    "it is one already, and the old pods have not been told to end": (
+        {"max_surge": None, "generation": 4}, 3, False,
+    ),
+    "they have": ({"max_surge": None, "generation": 4, "observed_generation": 4}, 2, False),
+}  # fmt: skip
+"""Two replicas are wanted of a Deployment of three: its state, how many are asked for, and whether all has to wait."""
 
 
 PAUSES: dict[str, tuple[dict[str, Any], int | str]] = {
@@ -132,3 +144,12 @@ def _deployment(replicas: int, max_surge: int | str) -> Deployment:
 def _set(at: int, pods: int, serving: int, before: int) -> ReplicaSet:
     metadata = ObjectMeta(name=f"llama-{at}", annotations={DESIRED_REPLICAS: str(before), MAX_REPLICAS: str(before)})
     return ReplicaSet(metadata, ReplicaSetSpec(replicas=pods), ReplicaSetStatus(available_replicas=serving))
+
+
+@pytest.mark.parametrize("case", RECREATES)
+def test_replicas_are_not_changed_while_a_recreate_takes_over_from_a_rolling_update(case: str) -> None:
+    """A Deployment of the real controller stays for ever as it is when both change at once (Kubernetes 1.36)."""
+    state, asked_for, waits = RECREATES[case]
+    workload = None if state is None else msgspec.structs.replace(ROLLING, **state)
+    spec = _spec({"replicas": 2, "deployment": {"rolloutStrategy": "Recreate"}})
+    assert (replicas(spec, workload, 2), is_on_hold(spec, workload)) == (asked_for, waits)

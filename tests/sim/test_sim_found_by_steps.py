@@ -209,6 +209,15 @@ FOUND: dict[str, Scenario] = {
             version(169.9, "previous-stable"),
         ),
     ),
+    "a Recreate with fewer replicas in the middle of a rolling update left all pods as they were": Scenario(
+        seed=14243,
+        load_seconds=60.0,
+        incidents=(
+            Apply(at=25.5, deployment=NAME, spec=spec("v1.1.0", 3, "15s", NOT_WATCHED) | {"resources": TWO_GPUS}),
+            Edit(at=152.6, deployment=NAME, spec={"resources": {"requests": {"nvidia.com/gpu": "1"}}}),
+            Edit(at=230.0, deployment=NAME, spec={"replicas": 2, "deployment": {"rolloutStrategy": "Recreate"}}),
+        ),
+    ),
 }
 
 

@@ -7,7 +7,17 @@ from outrider.api.meta import Instant, find_condition
 from outrider.api.modelrevision import ModelRevisionSpec
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.actions import Action, Apply, Delete, Scale
-from outrider.plan.deployment import drift, fleet, gateway, render, render_picker, render_routes, traffic, trial
+from outrider.plan.deployment import (
+    drift,
+    fleet,
+    gateway,
+    render,
+    render_picker,
+    render_routes,
+    rolling,
+    traffic,
+    trial,
+)
 from outrider.plan.deployment.conditions import ROLLED_OUT
 from outrider.plan.deployment.effective import Effective
 from outrider.plan.deployment.observed import ExtraView
@@ -89,7 +99,7 @@ def _workload(
     """The Deployment of the revision that is made true."""
     owner, place = snapshot.deployment, fleet.home(snapshot, target.hash)
     seen = fleet.workload_at(snapshot, place)
-    size = fleet.replicas(snapshot, spec, target.hash, release)
+    size = rolling.replicas(spec, seen, fleet.replicas(snapshot, spec, target.hash, release))
 
     def body(*, paused: bool) -> Body:
         return render.deployment_body(
@@ -99,7 +109,8 @@ def _workload(
     wanted = body(paused=False)
     if place == snapshot.name and trial.pauses(snapshot, target.hash, wanted["spec"]["template"]):
         wanted = body(paused=True)
-    return Wanted(wanted, drift.workload(wanted, seen, rolled_out=_rolled_out(owner.status)))
+    differs = drift.workload(wanted, seen, rolled_out=_rolled_out(owner.status))
+    return Wanted(wanted, differs if not rolling.is_on_hold(spec, seen) else None)
 
 
 def _candidate_service(snapshot: Snapshot, spec: LLMDeploymentSpec, divided: TrafficStatus | None) -> list[Wanted]:
