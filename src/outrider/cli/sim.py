@@ -82,7 +82,7 @@ def sim(
         return _play_one(seed, seconds, scenario, save, output, shorten=scenario is None if shrink is None else shrink)
     if seeds is not None:
         return _play_many(first, seeds, seconds, jobs, save, output)
-    return _crash_everywhere(save, output) if crash_everywhere else _edit(first, edits or 1, jobs, output)
+    return _crash_everywhere(save, jobs, output) if crash_everywhere else _edit(first, edits or 1, jobs, output)
 
 
 def _seconds(text: str) -> float:
@@ -250,14 +250,14 @@ def _bar(done: int, count: int) -> str:
     return f"[{'#' * filled}{'.' * (BAR - filled)}] {done:,} of {count:,}"
 
 
-def _crash_everywhere(save: Path | None, output: TableOrData) -> int:
+def _crash_everywhere(save: Path | None, jobs: int, output: TableOrData) -> int:
     from outrider.sim.crashes import crash_everywhere, life
 
     calls = 0
     with Progress() as progress:
-        for what, number, outcome in crash_everywhere():
-            calls += 1
-            progress.show(f"{what}: killed after call {number}")
+        for what, number, outcome in crash_everywhere(jobs=jobs):
+            calls += bool(number)
+            progress.show(f"{what}: killed after call {number}" if number else what)
             if outcome.violation is not None:
                 return _report(life(what, number), save, output)
     found = {"calls": calls, "violation": None}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from outrider.sim.deaths import deaths
 from outrider.sim.incidents import (
     AnyIncident,
     Apply,
@@ -16,7 +17,7 @@ from outrider.sim.incidents import (
     Steer,
     Unpin,
 )
-from outrider.sim.run import Outcome, run
+from outrider.sim.run import Outcome
 
 NAME = "llama"
 SPEC = {
@@ -98,16 +99,14 @@ def life(what: str, crash_after: int) -> Scenario:
     return Scenario(seed=1, incidents=(*crash, *LIVES[what]), nodes=1, load_seconds=3.0)
 
 
-def crash_everywhere(lives: Iterable[str] = tuple(LIVES)) -> Iterator[tuple[str, int, Outcome]]:
-    """Play each life once for each call that there is to die after: (life, call, outcome).
+def crash_everywhere(lives: Iterable[str] = tuple(LIVES), *, jobs: int = 0) -> Iterator[tuple[str, int, Outcome]]:
+    """Play each life once for each call that there is to die after, and once without: (life, call or 0, outcome), as
+    they end. `jobs` at a time; 0 for one per core.
 
     Raises `RuntimeError` if one never ends.
     """
     for what in lives:
-        for number in range(1, MOST_CALLS):
-            outcome = run(life(what, number))
-            if outcome.starts == 1 and (outcome.violation is None or number > 1):
-                break  # it was over before the crash came
+        for number, outcome in deaths(life(what, MOST_CALLS), jobs=jobs):
+            if number >= MOST_CALLS:
+                raise RuntimeError(f"one life of a service takes more than {MOST_CALLS} calls: {what}")
             yield what, number, outcome
-        else:
-            raise RuntimeError(f"one life of a service takes more than {MOST_CALLS} calls: {what}")

@@ -70,7 +70,9 @@ class Observer(Protocol):
 
 
 class Line:
-    """`troubles` gives what is in trouble at the moment. `crashed` is set once the process is dead."""
+    """`troubles` gives what is in trouble at the moment. `crashed` is set once the process is dead. `strike` says after
+    each call of one that is to be killed later whether it dies already.
+    """
 
     def __init__(
         self,
@@ -80,10 +82,12 @@ class Line:
         rng: random.Random,
         troubles: Callable[[], Iterable[ApiTrouble | WatchTrouble]],
         observer: Observer,
+        strike: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self.crashed = asyncio.Event()
         self._calls_left: int | None = None
+        self._strike = strike
         self._api, self._clock, self._rng = api, clock, rng
         self._troubles = troubles
         self._observer = observer
@@ -158,7 +162,7 @@ class Line:
     def _count(self) -> None:
         if self._calls_left is not None:
             self._calls_left -= 1
-            if self._calls_left <= 0:
+            if self._calls_left <= 0 or self._strike():
                 self.crashed.set()
 
     # Reading

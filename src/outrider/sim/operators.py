@@ -25,6 +25,7 @@ BACKOFF = 2.0
 """Seconds until a process that ended by itself is started again."""
 
 Between = Callable[[Api], Api]
+Strike = Callable[[], bool]
 Troubles = Callable[[], Iterable[ApiTrouble | WatchTrouble]]
 
 
@@ -47,9 +48,10 @@ class OperatorProcess:
         *,
         elected: bool,
         between: Between | None = None,
+        strike: Strike = lambda: False,
     ) -> None:
         """`answers` says why the pod with a uid does not answer; empty text if it does. `between` gives what stands
-        between the operator and its line, where something does.
+        between the operator and its line, where something does. `strike`: see `Line`.
         """
         self.name = name
         self.starts = 0
@@ -57,6 +59,7 @@ class OperatorProcess:
         self._answers = answers
         self._elected = elected
         self._between = between or (lambda line: line)
+        self._strike = strike
         self._line: Line | None = None
         self._clock = StoppableClock()
         self._down_seconds = BACKOFF
@@ -66,7 +69,7 @@ class OperatorProcess:
             self.starts += 1
             self._clock, self._down_seconds = StoppableClock(), BACKOFF
             api = StoreApi(self._store, user=self.name)
-            line = Line(api, self.name, self._clock, self._rng, self._troubles, self._observer)
+            line = Line(api, self.name, self._clock, self._rng, self._troubles, self._observer, self._strike)
             self._line = line
             work = asyncio.create_task(self._work(self._between(line), self._clock))
             death = asyncio.create_task(line.crashed.wait())

@@ -35,7 +35,7 @@ from outrider.sim.incidents import (
 )
 from outrider.sim.logs import captured
 from outrider.sim.loop import Deadlock, run_virtually
-from outrider.sim.operators import Between, OperatorProcess, takeover_seconds
+from outrider.sim.operators import Between, OperatorProcess, Strike, takeover_seconds
 from outrider.sim.promises import Promises, Violation
 from outrider.sim.settled import awaits_evidence, unseen, unsettled
 from outrider.sim.timeline import Timeline
@@ -86,13 +86,16 @@ class Outcome:
     """All objects at the moment of the violation, where they were asked for."""
 
 
-def run(scenario: Scenario, *, tell: bool = False, between: Between | None = None) -> Outcome:
+def run(
+    scenario: Scenario, *, tell: bool = False, between: Between | None = None, strike: Strike = lambda: False
+) -> Outcome:
     """Play a scenario to its end or to the first broken promise. With `tell` the timeline and the objects are kept.
 
     `between` puts something between the operators and their API: a saboteur, to see that the promises are watched.
+    `strike` is asked after each call of an operator that a `Crash` is to kill later whether it dies already.
     """
     with captured() as crashes:
-        game = _Game(scenario, tell=tell, between=between)
+        game = _Game(scenario, tell=tell, between=between, strike=strike)
         try:
             return run_virtually(lambda: game.play(crashes))
         except Deadlock as error:
@@ -100,9 +103,9 @@ def run(scenario: Scenario, *, tell: bool = False, between: Between | None = Non
 
 
 class _Game:
-    def __init__(self, scenario: Scenario, *, tell: bool, between: Between | None) -> None:
+    def __init__(self, scenario: Scenario, *, tell: bool, between: Between | None, strike: Strike) -> None:
         self.scenario = scenario
-        self._between = between
+        self._between, self._strike = between, strike
         self.now = 0.0
         self._tell = tell
         self._timeline = Timeline(tell)
@@ -175,7 +178,7 @@ class _Game:
                 f"operator-{number}" if scenario.operators > 1 else "operator",
                 self.world.store, random.Random(f"{scenario.seed}-{number}"),  # noqa: S311
                 self._current_troubles, self, self.world.kubelet.answers,
-                elected=scenario.operators > 1, between=self._between,
+                elected=scenario.operators > 1, between=self._between, strike=self._strike,
             )
             for number in range(scenario.operators)
         ]  # fmt: skip
