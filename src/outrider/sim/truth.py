@@ -223,6 +223,7 @@ class Truth:
             pod = self.pods[meta["uid"]] = PodTruth(
                 name, meta["labels"].get(labels.MODEL_VERSION, ""), revision=meta["labels"].get(labels.REVISION, "")
             )
+        self._note_in_full(name, pod.version)  # until this very moment
         before = (pod.ready_since is None, pod.ending, pod.containers_ready)
         was_ready = pod.ready_since is not None and not pod.ending
         pod.ending = bool(meta.get("deletionTimestamp"))
@@ -232,8 +233,11 @@ class Truth:
         pod.ready_since = (pod.ready_since if was_ready else at) if is_ready else None
         pod.containers_ready = has_condition(obj, "ContainersReady")
         self.news += before != (pod.ready_since is None, pod.ending, pod.containers_ready)
-        if self.serves_in_full(name, pod.version):
-            self.service(name).served[pod.version] = at
+        self._note_in_full(name, pod.version)
+
+    def _note_in_full(self, name: str, version: str) -> None:
+        if self.serves_in_full(name, version):
+            self.service(name).served[version] = _now()
 
     def _drilled(self, change: Change, obj: Object) -> None:
         """A pod of a drill came, went, was loaded or began to end: the operator has to look at that."""

@@ -10,6 +10,7 @@ import pytest
 from outrider.kube.api import BadRequest, Expired, Object, Unavailable, WatchEvent
 from outrider.kube.objects import CONFIG_MAP, NODE, POD
 from outrider.local.store import Store, StoreApi
+from outrider.local.store.history import LEAST_KEPT
 
 Make = Callable[..., Object]
 
@@ -163,6 +164,25 @@ def test_hardly_more_changes_are_kept_than_were_asked_for(clock: Any, config_map
         for number in range(400):
             await api.patch(CONFIG_MAP, "c", {"data": {"n": str(number)}}, "default")
             assert len(history.after(history.floor, limit=1000)) <= 90, "each weighs as much as its object"
+
+    asyncio.run(story())
+
+
+def test_fewer_changes_of_large_objects_are_kept_but_never_less_than_a_hundred(clock: Any, config_map: Make) -> None:
+    async def story() -> None:
+        store = Store(clock, changes_kept=1000)
+        api, history = StoreApi(store), store.table(CONFIG_MAP).history
+
+        async def kept(size: int, changes: int) -> int:
+            for number in range(changes):
+                data = {"n": str(number), "much": "x" * size}
+                await api.apply(CONFIG_MAP, config_map(**data), owner="test")
+            return len(history.after(history.floor, limit=5000))
+
+        assert await kept(10, 900) == 900
+        assert await kept(20_000, 400) < LEAST_KEPT + 1000 // 8
+        assert await kept(20_000, 50) >= LEAST_KEPT
+        assert await kept(10, 2000) > 1000, "none of the large ones is left"
 
     asyncio.run(story())
 

@@ -15,6 +15,12 @@ from outrider.kube.api import Expired
 from outrider.local.store.records import Record, decode, encode
 from outrider.local.store.selectors import Selection
 
+MOST_BYTES = 2 * 2**20
+"""Of the objects in the changes of one kind, as JSON: a change weighs as much as its object, and every kind of a busy
+world has as many. Whoever watches is hardly behind, and lists again where it is."""
+LEAST_KEPT = 128
+"""However large they are."""
+
 
 class Change(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One write."""
@@ -43,11 +49,12 @@ def at_version(data: bytes, version: int) -> bytes:
 
 
 class History:
-    """The last changes of a kind, oldest first."""
+    """The last changes of a kind, oldest first: at most `limit`, and fewer where they are large."""
 
     def __init__(self, start: int, limit: int) -> None:
         self._changes: list[Change] = []
         self._versions: list[int] = []
+        self._bytes = 0
         self._floor = start
         """Changes up to this version are no longer (or never were) here."""
         self._limit = limit
@@ -65,16 +72,20 @@ class History:
     def add(self, change: Change) -> None:
         self._changes.append(change)
         self._versions.append(change.record.version)
-        # Trimming in blocks keeps the cost of a write constant on average; small ones, since a change weighs as much as
-        # its object, and every kind of a busy world has as many.
-        if len(self._changes) > self._limit + self._limit // 8:
+        self._bytes += len(change.record.data)
+        # Trimming in blocks keeps the cost of a write constant on average.
+        block = self._limit // 8
+        if len(self._changes) > self._limit + block:
             self.compact(self._versions[-self._limit - 1])
+        elif self._bytes > MOST_BYTES and len(self._changes) >= LEAST_KEPT + block:
+            self.compact(self._versions[block - 1])
         self.wake()
 
     def compact(self, version: int) -> None:
         """Forget the changes up to `version`."""
-        keep = bisect_right(self._versions, version)
-        del self._changes[:keep], self._versions[:keep]
+        gone = bisect_right(self._versions, version)
+        self._bytes -= sum(len(change.record.data) for change in self._changes[:gone])
+        del self._changes[:gone], self._versions[:gone]
         self._floor = max(self._floor, version)
 
     def wake(self) -> None:

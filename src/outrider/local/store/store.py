@@ -29,8 +29,7 @@ from outrider.local.store.selectors import Selection
 SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 """What an API server creates by itself."""
 CHANGES_KEPT = 1024
-"""How far back a watch can begin, in changes of one kind: minutes of the busiest release. A change weighs as much as
-its object, 6 KB for a pod, and a world that is released to all day keeps as many of every kind in memory."""
+"""How far back a watch can begin, in changes of one kind; not so far where these are large (see `History`)."""
 BOOKMARK_SECONDS = 60.0
 """How often a watch is told how far it is: about once a minute, as API servers do."""
 VERSIONS_SKIPPED = 10_000
