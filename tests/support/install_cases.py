@@ -16,6 +16,7 @@ CASES = {
         image_pull_secrets=("pull",),
         replicas=3,
         gateway="infra/public",
+        gateway_inside_url="http://traefik.infra:8000",
         gateway_metrics=("http://traefik-0.traefik.infra:9100/metrics", "http://traefik-1.traefik.infra:9100/metrics"),
         inference_pool=True,
         arguments=("--probe-interval=5s",),

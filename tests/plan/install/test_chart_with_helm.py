@@ -75,6 +75,7 @@ REFUSED = {
     "a wrong type": ({"replicas": "two"}, "/replicas"),
     "no replicas": ({"replicas": 0}, "/replicas"),
     "a gateway without a namespace": ({"gateway": "public"}, "/gateway"),
+    "a way to no gateway": ({"gatewayInsideUrl": "http://a:1"}, "is a way to the gateway"),
     "the counters of no gateway": ({"gatewayMetrics": ["http://a:1/metrics"]}, "is what the gateway counts"),
     "an unknown pull policy": ({"imagePullPolicy": "Sometimes"}, "/imagePullPolicy"),
     "the whole cluster without cluster roles": ({"clusterRoles": False}, "name the namespaces to look after"),

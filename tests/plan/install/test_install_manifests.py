@@ -126,6 +126,15 @@ WRONG = {
         Installation(gateway="infra/public", gateway_metrics=("a:1/metrics",)),
         "'a:1/metrics' is not http://HOST:PORT/PATH",
     ),
+    "pages are named one by one": (
+        Installation(gateway="infra/public", gateway_metrics=("http://a:1/m,http://b:1/m",)),
+        "one by one, without commas",
+    ),
+    "a way to no gateway": (Installation(gateway_inside_url="http://a:1"), "name it \\(gateway\\)"),
+    "a way to a gateway is a URL": (
+        Installation(gateway="infra/public", gateway_inside_url="a:1"),
+        "'a:1' is not http://HOST:PORT",
+    ),
     "a gateway too": (Installation(gateway="infra/Public"), "'Public' is no name"),
 }
 

@@ -25,6 +25,8 @@ class Chosen:
     """The namespaces to look after, with commas; all of them without this."""
     gateway: str | None = None
     """NAMESPACE/NAME of the Gateway that requests come in through."""
+    gateway_inside_url: str | None = None
+    """http://HOST:PORT at which the operator reaches that Gateway, where it is not the one that people use."""
     gateway_metrics: tuple[str, ...] = ()
     """Metrics page of what implements that Gateway. May be repeated: one for each of its replicas."""
     inference_pool: bool | None = None
@@ -45,6 +47,7 @@ class Chosen:
             "replicas": self.replicas,
             "watchNamespaces": _names(self.watch_namespaces),
             "gateway": self.gateway,
+            "gatewayInsideUrl": self.gateway_inside_url,
             "gatewayMetrics": list(self.gateway_metrics) or None,
             "inferencePool": self.inference_pool,
             "crds": self.crds,

@@ -73,6 +73,13 @@ _SLOTS: tuple[_Slot, ...] = (
 """,
     ),
     _Slot(
+        r"^( *)- (--gateway-inside-url=)__inside__\n",
+        r"""\1{{- with $.Values.gatewayInsideUrl }}
+\1- {{ printf "\2%s" . | quote }}
+\1{{- end }}
+""",
+    ),
+    _Slot(
         r"^( *)- (--gateway-metrics=)__page__\n",
         r"""\1{{- range $.Values.gatewayMetrics }}
 \1- {{ printf "\2%s" . | quote }}
@@ -150,6 +157,7 @@ def _marked() -> Installation:
         "replicas": "__replicas__",
         "watch_namespaces": (_WATCHED,),
         "gateway": "__gateway-namespace__/__gateway__",
+        "gateway_inside_url": "__inside__",
         "gateway_metrics": ("__page__",),
         "inference_pool": True,
         "arguments": ("__argument__",),
@@ -279,6 +287,9 @@ _CHECKS = """\
 {{- end }}
 {{- if and $.Values.inferencePool (not $.Values.gateway) }}
 {{- fail "inferencePool says what the gateway can do: name it (gateway)" }}
+{{- end }}
+{{- if and $.Values.gatewayInsideUrl (not $.Values.gateway) }}
+{{- fail "gatewayInsideUrl is a way to the gateway: name it (gateway)" }}
 {{- end }}
 {{- if and $.Values.gatewayMetrics (not $.Values.gateway) }}
 {{- fail "gatewayMetrics is what the gateway counts: name it (gateway)" }}

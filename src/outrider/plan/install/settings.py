@@ -44,6 +44,9 @@ class Installation(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     """The namespaces to look after. Empty: all of them, with a ClusterRole. Named: a Role in each, and no more."""
     gateway: Annotated[str, Meta(pattern="^([^/]+/[^/]+)?$")] = ""
     """NAMESPACE/NAME of the Gateway that requests come in through. Empty: no HTTPRoutes are written."""
+    gateway_inside_url: str = ""
+    """The address at which the operator reaches that Gateway, http://HOST:PORT, where it is not the one that people
+    use."""
     gateway_metrics: tuple[str, ...] = ()
     """Metrics pages of what implements that Gateway (Traefik), one URL for each of its replicas. What only the front
     door knows of a new version is then evidence too."""
@@ -76,12 +79,7 @@ def check(settings: Installation) -> None:
     """Raise SettingsError for what the types do not rule out."""
     if not settings.cluster_roles and not settings.watch_namespaces:
         raise SettingsError("without cluster roles, name the namespaces to look after (watchNamespaces)")
-    if settings.inference_pool and not settings.gateway:
-        raise SettingsError("inferencePool says what the gateway can do: name it (gateway)")
-    if settings.gateway_metrics and not settings.gateway:
-        raise SettingsError("gatewayMetrics is what the gateway counts: name it (gateway)")
-    if wrong := [url for url in settings.gateway_metrics if not is_http_url(url) or "," in url]:
-        raise SettingsError(f"gatewayMetrics: {wrong[0]!r} is not http://HOST:PORT/PATH")
+    _check_gateway(settings)
     if not settings.cluster_roles and settings.service_monitor:
         raise SettingsError("without cluster roles there is no metrics endpoint for a ServiceMonitor to scrape")
     if len(set(settings.watch_namespaces)) != len(settings.watch_namespaces):
@@ -89,3 +87,17 @@ def check(settings: Installation) -> None:
     for name in (*settings.watch_namespaces, *filter(None, settings.gateway.split("/"))):
         if problem := subdomain_problem(name):
             raise SettingsError(f"{name!r} is no name of a namespace or Gateway: {problem}")
+
+
+def _check_gateway(settings: Installation) -> None:
+    if settings.inference_pool and not settings.gateway:
+        raise SettingsError("inferencePool says what the gateway can do: name it (gateway)")
+    if settings.gateway_inside_url and not settings.gateway:
+        raise SettingsError("gatewayInsideUrl is a way to the gateway: name it (gateway)")
+    if settings.gateway_inside_url and not is_http_url(settings.gateway_inside_url):
+        raise SettingsError(f"gatewayInsideUrl: {settings.gateway_inside_url!r} is not http://HOST:PORT")
+    if settings.gateway_metrics and not settings.gateway:
+        raise SettingsError("gatewayMetrics is what the gateway counts: name it (gateway)")
+    if wrong := [url for url in settings.gateway_metrics if not is_http_url(url) or "," in url]:
+        several = "; name several pages one by one, without commas" if "," in wrong[0] else ""
+        raise SettingsError(f"gatewayMetrics: {wrong[0]!r} is not http://HOST:PORT/PATH{several}")

@@ -26,6 +26,8 @@ def arguments(settings: Installation) -> list[str]:
         made.append(f"--watch-namespaces={','.join(settings.watch_namespaces)}")
     if settings.gateway:
         made.append(f"--gateway={settings.gateway}")
+    if settings.gateway_inside_url:
+        made.append(f"--gateway-inside-url={settings.gateway_inside_url}")
     made += [f"--gateway-metrics={url}" for url in settings.gateway_metrics]
     if settings.inference_pool:
         made.append("--inference-pool")
