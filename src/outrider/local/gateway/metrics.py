@@ -14,8 +14,9 @@ FIRST_CHUNK_BUCKETS = (
     640.0, 2560.0,
 )  # fmt: skip
 """Seconds: those of vLLM's `vllm:time_to_first_token_seconds`."""
-MAXIMUM_IDENTITIES = 1000
-"""Label sets that are told apart; what comes after them is counted as `other`, so that memory stays bounded."""
+MAXIMUM_IDENTITIES = 300
+"""Label sets that are kept, so that memory and page stay bounded: for a new one the one goes that was asked least
+recently, as old revisions are. Where all have requests in flight it is counted as `other`."""
 CLIENT_CLOSED_REQUEST = "499"
 """The code under which a request is counted that its client gave up (nginx's convention)."""
 
@@ -27,10 +28,13 @@ class Series:
     """The series of one deployment's one revision; its children are looked up once."""
 
     def __init__(self, metrics: "GatewayMetrics", labels: tuple[str, ...], *, probe: bool) -> None:
+        self._metrics = metrics
         self._requests = metrics.probe_requests if probe else metrics.requests
         self._labels = labels
         self._by_code: dict[str, Counter] = {}
         self._probe = probe
+        self.held = 0
+        """Requests that `begin` counted, and `end` has not."""
         if not probe:
             self._in_flight = metrics.in_flight.labels(*labels)
             self._duration = metrics.duration.labels(*labels)
@@ -40,11 +44,13 @@ class Series:
             self._unanswered = metrics.unanswered.labels(*labels)
 
     def begin(self) -> None:
+        self.held += 1
         if not self._probe:
             self._in_flight.inc()
 
     def end(self, code: str | None, seconds: float) -> None:
         """A request that `begin` counted is over: the code that its client saw, 499, or None: it goes elsewhere."""
+        self.held -= 1
         if not self._probe:
             self._in_flight.dec()
             if code is not None:
@@ -75,6 +81,14 @@ class Series:
         """An answer that had begun was cut off by the pod."""
         if not self._probe:
             self._broken.inc()
+
+    def remove(self) -> None:
+        """Take it out of the registry."""
+        for code in self._by_code:
+            self._requests.remove(*self._labels, code)
+        if not self._probe:
+            for family in self._metrics.by_revision:
+                family.remove(*self._labels)
 
 
 class GatewayMetrics:
@@ -123,17 +137,34 @@ class GatewayMetrics:
             buckets=FIRST_CHUNK_BUCKETS,
             registry=self.registry,
         )
+        self.by_revision = (
+            self.broken_streams, self.connection_failures, self.unanswered,
+            self.in_flight, self.duration, self.first_chunk,
+        )  # fmt: skip
+        """Those without a code among their labels, which probes have no part in."""
         self._series: dict[tuple[Identity, bool], Series] = {}
+        """The one that was asked most recently is last."""
 
     def series(self, identity: Identity, *, probe: bool = False) -> Series:
         """Where requests of this identity are counted."""
-        found = self._series.get((identity, probe))
+        key = (identity, probe)
+        found = self._series.pop(key, None)
         if found is None:
-            if len(self._series) >= self._maximum and identity != _OTHER:
+            if len(self._series) >= self._maximum and identity != _OTHER and not self._made_room():
                 return self.series(_OTHER, probe=probe)
             labels = (identity.namespace, identity.deployment, identity.revision, identity.version)
-            found = self._series[identity, probe] = Series(self, labels, probe=probe)
+            found = Series(self, labels, probe=probe)
+        self._series[key] = found
         return found
+
+    def _made_room(self) -> bool:
+        """Forget the series that was asked least recently. False where all have requests in flight."""
+        for key, series in self._series.items():
+            if not series.held and key[0] != _OTHER:
+                series.remove()
+                del self._series[key]
+                return True
+        return False
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

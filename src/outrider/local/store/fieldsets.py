@@ -113,8 +113,8 @@ def prefixes(fields: Iterable[Path]) -> set[Path]:
 # FieldsV1, the form in which a set of fields is kept in an object. Objects of a kind have few different sets: all pods
 # of a template share theirs, and one object has the same from write to write. So both ways remember what they did.
 
-_SETS_REMEMBERED = 1024
-"""Up to 30 KB each, for the largest pods."""
+_SETS_REMEMBERED = 512
+"""6 KB each on average, up to 30 KB for the largest pods."""
 
 
 @lru_cache(_SETS_REMEMBERED)
