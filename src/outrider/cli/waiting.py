@@ -202,7 +202,7 @@ class _Sight:
     def sentence(self) -> str:
         if self.outage:
             return f"{self._name}: nothing is known of it now, trying again: {self.outage}"
-        return self._awaited(self._item) if self._item is not None else f"{self._name} was not seen yet"
+        return self._awaited(self._item) if self._item is not None else f"looking for {self._name}"
 
 
 def _refuse_invalid(item: LLMDeployment) -> None:

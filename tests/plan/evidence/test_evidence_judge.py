@@ -321,7 +321,7 @@ MESSAGES = {
     "time": (
         _good(20),
         situation(),
-        "v1.3.0: nothing speaks against it; 8 min of its bake time are left.",
+        "v1.3.0: nothing proves it worse; 8 min of its bake time are left.",
     ),
     "good": (
         _good(),

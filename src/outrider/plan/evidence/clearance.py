@@ -52,7 +52,7 @@ def cleared(state: State, situation: Situation, settings: Settings) -> Verdict:
     few = f"{name}: {seen:.0f} of {settings.min_requests} requests"
     if situation.baked < settings.min_bake or not situation.complete:
         if seen < settings.min_requests:
-            return Verdict("Watching", verdict.AWAITING_REQUESTS, f"{few} so far, and nothing speaks against it.")
+            return Verdict("Watching", verdict.AWAITING_REQUESTS, f"{few} so far, and nothing proves it worse.")
         return Verdict("Watching", verdict.AWAITING_TIME, f"{name}: {_waits_for(situation, settings)}.")
     if seen < settings.min_requests:
         return Verdict("Hold", verdict.AWAITING_REQUESTS, f"{few} in {wording.seconds(situation.baked)}: too few.")
@@ -104,8 +104,8 @@ def _suspicious_at_gateway(state: State, situation: Situation) -> bool:
 def _waits_for(situation: Situation, settings: Settings) -> str:
     left = settings.min_bake - situation.baked
     if left > 0:
-        return f"nothing speaks against it; {wording.seconds(left)} of its bake time are left"
-    return "nothing speaks against it; not all of its pods are ready yet"
+        return f"nothing proves it worse; {wording.seconds(left)} of its bake time are left"
+    return "nothing proves it worse; not all of its pods are ready yet"
 
 
 def _summary(state: State, situation: Situation) -> str:
