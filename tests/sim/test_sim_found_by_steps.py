@@ -218,6 +218,58 @@ FOUND: dict[str, Scenario] = {
             Edit(at=230.0, deployment=NAME, spec={"replicas": 2, "deployment": {"rolloutStrategy": "Recreate"}}),
         ),
     ),
+    "a release that began while a Deployment that was gone was still seen was never let serve": Scenario(
+        seed=18063,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(at=26.8, deployment=NAME, spec=spec("v1.0.0", 2, "15s", WATCHED, deployment=blue_green("30s"))),
+            WatchTrouble(at=63.3, seconds=155.5, how="expired", plural="deployments"),
+            Pin(at=63.3, deployment=NAME, version="previous-stable"),
+            DeletePod(at=63.3, deployment=NAME, place=3),
+            version(81.9, "v1.1.0"),
+            Unpin(at=96.7, deployment=NAME),
+            version(172.7, "previous-stable"),
+        ),
+    ),
+    "a version that was aborted while nothing else answered left nobody": Scenario(
+        seed=18144,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=15.3,
+                deployment=NAME,
+                spec=spec("v1.1.0", 3, "15s", WATCHED, deployment=blue_green("30s")) | {"resources": TWO_GPUS},
+            ),
+            Crash(at=71.2, calls=5, down_seconds=29.1),
+            version(77.7, "v2.0.0"),
+            BadVersion(at=127.2, seconds=19.2, version="v1.1.0", how="crashes"),
+            Steer(at=136.4, deployment=NAME, how="abort"),
+        ),
+    ),
+    "going back to a version whose first pod was back took all from the one that answered for both": Scenario(
+        seed=18828,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=19.6,
+                deployment=NAME,
+                spec=spec(
+                    "v1.1.0",
+                    2,
+                    "15s",
+                    {**WATCHED, "window": "60s"},
+                    deployment=canary((5, "20s"), (10, "20s"), (75, "5s")),
+                ),
+            ),
+            version(67.0, "v1.2.0"),
+            BadVersion(at=123.3, seconds=382.5, version="v1.1.0", how="crashes"),
+            version(130.2, "v1.1.0"),
+            DeletePod(at=201.4, deployment=NAME, place=0),
+        ),
+    ),
 }
 
 

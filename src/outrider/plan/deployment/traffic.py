@@ -56,17 +56,19 @@ def _has_taken_over(snapshot: Snapshot, target: str, wanted: int) -> bool:
 
 
 def _still_shared(snapshot: Snapshot, target: str, wanted: int) -> TrafficStatus | None:
-    """Going back in the middle of a release, to what lost a pod meanwhile: what the pods that are left cannot carry
-    stays with the candidate, unless it was taken back, by itself or by a person.
+    """Going back in the middle of a release, to what lost pods meanwhile: what those that are left cannot carry stays
+    with the candidate, unless it was taken back, by itself or by a person. Where none is left it has everything, and
+    what has everything keeps it until the others are back in full.
     """
     before = snapshot.deployment.status.traffic
     if before is None or before.revision != target or before.candidate in ("", target):
         return None
     able, candidate = fleet.ready(snapshot, target), find_revision(snapshot.revisions, before.candidate)
     bad = candidate is None or rejected(snapshot, candidate)
-    if bad or able >= wanted or not fleet.ready(snapshot, before.candidate):
+    if able >= wanted or (bad and able) or not fleet.ready(snapshot, before.candidate):
         return None
-    weight = min(before.weight, 100 * (wanted - able) // wanted)
+    everything = not able or before.weight == 100
+    weight = 100 if everything else min(before.weight, 100 * (wanted - able) // wanted)
     return msgspec.structs.replace(before, weight=weight) if weight else None
 
 

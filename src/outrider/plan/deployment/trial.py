@@ -15,7 +15,7 @@ import msgspec
 
 from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import format_time, parse_time
-from outrider.plan.deployment import steps
+from outrider.plan.deployment import fleet, steps
 from outrider.plan.deployment.drift import difference
 from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
@@ -58,6 +58,8 @@ def waits(snapshot: Snapshot, pod: PodView) -> bool:
     release, workload = snapshot.deployment.status.release, snapshot.workload
     if release is None or (release.revision, release.phase, release.stage) != (pod.revision, "Watching", "Trial"):
         return False
+    if not _is_in_place(snapshot, release):
+        return False
     return workload is None or not workload.paused or workload.observed_generation < workload.generation
 
 
@@ -71,13 +73,21 @@ def begun(snapshot: Snapshot, stable: str) -> bool:
     return first_batch(spec) < spec.desired_replicas
 
 
+def _is_in_place(snapshot: Snapshot, release: ReleaseStatus) -> bool:
+    """Whether the candidate is in the Deployment of the others. It is not where that one was seen last as it began: a
+    watch that is late, and its successor has pods of its own.
+    """
+    return fleet.home(snapshot, release.revision) == snapshot.name
+
+
 def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
     """The release with its trial begun or ended, where it is time for that."""
     snapshot, now = facts.snapshot, facts.now
     if release.stage != "Trial":
         return release
     spec = snapshot.parsed.spec
-    if spec is not None and (not _is_automatic(snapshot) or not _of(snapshot, release.stable_revision)):
+    is_possible = _is_automatic(snapshot) and _is_in_place(snapshot, release)
+    if spec is not None and not (is_possible and _of(snapshot, release.stable_revision)):
         return msgspec.structs.replace(release, stage="Rollout")
     since = parse_time(release.trial_since)
     if since is None:
