@@ -390,6 +390,35 @@ def test_a_person_who_rolls_back_leaves_nothing_with_the_candidate_whatever_the_
     assert sizes(made) == {"v1.0.0": 4}
 
 
+def _lose_all(made: PlanWorld, version: str, rounds: int = 30) -> None:
+    for pod in made.pods:
+        if pod["metadata"]["labels"][labels.MODEL_VERSION] == version:
+            pod["status"]["conditions"] = []
+            pod["age"] = -rounds
+
+
+@pytest.mark.parametrize("back_by", ["an edit", "a pin", "an abort"])
+@pytest.mark.parametrize("strategy", ["Canary", "BlueGreen"])
+def test_while_nothing_of_the_old_version_answers_the_candidate_keeps_everything_whatever_people_say(
+    strategy: str, back_by: str
+) -> None:
+    made = world(strategy)
+    at = released(made)
+    _lose_all(made, "v1.0.0")
+    made.reconcile()
+    if back_by == "an edit":
+        made.version("v1.0.0")
+    elif back_by == "a pin":
+        made.set_pin(version="v1.0.0", rejects=at.revision)
+    else:
+        annotate(made, labels.ABORT_RELEASE, at.started_time)
+    go_on(made, rounds=20)
+    assert (selected(made), weights(made)) == ("", [0, 100])
+    assert made.serving_versions() == {"v2.0.0"}
+    go_on(made, rounds=40)
+    assert (selected(made), weights(made), sizes(made)) == ("v1.0.0", [1], {"v1.0.0": 4})
+
+
 def test_standby_outlasts_its_time_while_what_took_over_does_not_answer_in_full() -> None:
     made = world("BlueGreen")
     released(made)
