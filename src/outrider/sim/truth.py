@@ -75,6 +75,8 @@ class Service:
     """When somebody last laid hands on what the operator owns, or a pod failed."""
     faulty_until: float = -1e9
     """Until when the scenario has something fail that may be this one's."""
+    answered: set[str] = field(default_factory=set)
+    """Versions of which a pod was ready at some time."""
     served: dict[str, float] = field(default_factory=dict)
     """Version to the last moment at which as many of its pods were ready as were wanted at some time in the window."""
     blamed: dict[str, float] = field(default_factory=dict)
@@ -233,6 +235,8 @@ class Truth:
         pod.ready_since = (pod.ready_since if was_ready else at) if is_ready else None
         pod.containers_ready = has_condition(obj, "ContainersReady")
         self.news += before != (pod.ready_since is None, pod.ending, pod.containers_ready)
+        if is_ready:
+            self.service(name).answered.add(pod.version)
         self._note_in_full(name, pod.version)
 
     def _note_in_full(self, name: str, version: str) -> None:
