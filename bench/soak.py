@@ -8,7 +8,8 @@ second of `--rate`; then the rest of the requests at the whole rate. Every third
 
 The operator and the gateway of a local world run in the process of `outrider up`: its memory is that of all three. It
 is flat if, by the straight line through the second half of each part, it grows by less than 2 MB per 100 releases
-(history of changes and forgotten events are full by then) and by less than 0.05 MB per 1,000 requests.
+and by less than 0.05 MB per 1,000 requests. What is remembered is bounded, and 200 releases do not yet fill all of it:
+`--releases 700` shows more.
 """
 
 import argparse
