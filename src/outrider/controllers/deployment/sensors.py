@@ -1,7 +1,8 @@
 """What is measured at the pods themselves: whether they answer real requests, and how their users fare."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 from outrider.api.labels import HOST_PORTS, HTTP_PORT
 from outrider.api.meta import Instant
@@ -10,6 +11,8 @@ from outrider.plan.deployment.snapshot import Measurements, ProbeView
 from outrider.signals import measurements
 from outrider.signals.prober import Prober, ProbeTarget
 from outrider.signals.scrape import Scraper, ScrapeTarget
+
+T = TypeVar("T")
 
 
 def pod_url(pod: Pod) -> str:
@@ -40,6 +43,7 @@ class Sensors:
         self._scraper = scraper
         self._probe_interval = probe_interval
         self._last_success: dict[str, dict[str, Instant]] = {}
+        self._last_failure: dict[str, dict[str, tuple[Instant, str]]] = {}
 
     def probes(self, owner: str, pods: Sequence[Pod], models: Mapping[str, str]) -> dict[str, ProbeView]:
         """What is known of each pod, by its uid; unknown ones are left out.
@@ -49,17 +53,21 @@ class Sensors:
         up = [pod for pod in pods if pod.containers_ready and pod.status.pod_ip and pod.metadata.uid in models]
         targets = [ProbeTarget(pod.metadata.uid, pod_url(pod), models[pod.metadata.uid]) for pod in up]
         results = self._prober.watch(owner, targets)
-        before = self._last_success.get(owner, {})
-        successes, views = {}, {}
+        successes = _still(self._last_success.get(owner, {}), results)
+        failures = _still(self._last_failure.get(owner, {}), results)
+        views = {}
         for uid, result in results.items():
-            if uid in before:
-                successes[uid] = before[uid]
             if result is None or result.ok is None:
                 continue
             if result.ok:
                 successes[uid] = result.at
-            views[uid] = ProbeView(ok=result.ok, at=result.at, last_success=successes.get(uid), message=result.error)
-        self._last_success[owner] = successes
+            else:
+                failures[uid] = result.at, result.error
+            failed_at, why = failures.get(uid, (None, ""))
+            views[uid] = ProbeView(
+                ok=result.ok, at=result.at, last_success=successes.get(uid), last_failure=failed_at, message=why
+            )
+        self._last_success[owner], self._last_failure[owner] = successes, failures
         return views
 
     def measure(self, owner: str, pods: Sequence[Pod]) -> Measurements | None:
@@ -76,6 +84,11 @@ class Sensors:
         if self._scraper is not None:
             self._scraper.watch(owner, ())
         self._last_success.pop(owner, None)
+        self._last_failure.pop(owner, None)
+
+
+def _still(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
+    return {uid: what for uid, what in known.items() if uid in pods}
 
 
 def users_part(total: measurements.Measurements, probe_interval: float) -> Measurements | None:

@@ -169,7 +169,9 @@ def synthetic_healthy(facts: Facts) -> Made:
     if answers.failing:
         return kind, "False", "SyntheticCheckFailed", _failing(answers.failing)
     if answers.faltering:
-        return kind, "False", "SyntheticCheckFaltering", _failing(answers.faltering)
+        window = f"{facts.snapshot.config.probe_freshness:.0f} s"
+        said = _errors(answers.faltering)
+        return kind, "False", "SyntheticCheckFaltering", f"Some real requests failed within {window}: {said}."
     if not facts.rollout.up:
         return kind, "Unknown", "NoReadyPods", "No pod of the effective revision is ready to be asked."
     if answers.unknown and not (answers.just_started and facts.was_ready):
@@ -339,11 +341,11 @@ def _unanswered(facts: Facts) -> str:
 
 
 def _failing(pods: tuple[PodView, ...]) -> str:
-    return (
-        "Real requests fail: "
-        + "; ".join(f"{pod.name}: {pod.probe.message if pod.probe else ''}" for pod in pods)
-        + "."
-    )
+    return f"Real requests fail: {_errors(pods)}."
+
+
+def _errors(pods: tuple[PodView, ...]) -> str:
+    return "; ".join(f"{pod.name}: {pod.probe.message if pod.probe else ''}" for pod in pods)
 
 
 def _broken(pods: tuple[PodView, ...]) -> str:

@@ -112,7 +112,8 @@ class Answers(msgspec.Struct, frozen=True):
     unknown: tuple[PodView, ...] = ()
     """Not asked yet, or the answer is too old to mean anything."""
     faltering: tuple[PodView, ...] = ()
-    """Among the good: the last request failed, an earlier one within the window did not."""
+    """Among the good: a request failed within the window, if not the last one. Whoever fails now and then would else be
+    news with each answer."""
     just_started: bool = False
     """Whoever asks has begun to do so within the window (or does not ask at all): unknown is no news."""
 
@@ -126,7 +127,7 @@ def answers(snapshot: Snapshot, rollout: Rollout, now: Instant) -> Answers:
             unknown.append(pod)
         elif probe.ok or (probe.last_success is not None and _is_fresh(probe.last_success, now, window)):
             good.append(pod)
-            if not probe.ok:
+            if not probe.ok or (probe.last_failure is not None and _is_fresh(probe.last_failure, now, window)):
                 faltering.append(pod)
         else:
             failing.append(pod)
@@ -147,9 +148,6 @@ def _is_fresh(moment: Instant, now: Instant, window: float) -> bool:
 
 def next_staleness(rollout: Rollout, now: Instant, window: float) -> Instant | None:
     """When the first answer that counts now will be too old to count."""
-    times = [
-        pod.probe.last_success + window
-        for pod in rollout.up
-        if pod.probe is not None and pod.probe.last_success is not None and pod.probe.last_success + window > now
-    ]
-    return min(times, default=None)
+    probes = [pod.probe for pod in rollout.up if pod.probe is not None]
+    moments = [moment for probe in probes for moment in (probe.last_success, probe.last_failure) if moment is not None]
+    return min((moment + window for moment in moments if moment + window > now), default=None)

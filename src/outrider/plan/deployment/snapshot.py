@@ -31,8 +31,9 @@ class ProbeView(msgspec.Struct, frozen=True):
     at: Instant
     """When the last request ended."""
     last_success: Instant | None = None
+    last_failure: Instant | None = None
     message: str = ""
-    """Why the last request failed; empty when it did not."""
+    """Why the last one that failed did."""
 
 
 class FaultView(msgspec.Struct, frozen=True):
