@@ -163,6 +163,6 @@ def _removed(facts: Facts, body: dict[str, Any] | None) -> tuple[Scale | Delete,
     for one in (one for one in facts.snapshot.drill_workloads if one.name != wanted):
         if one.spec_replicas:
             found.append(Scale(namespace, one.name, one.uid, 0, f"Deployment {one.name}: no drill needs its pod."))
-        elif one.observed_generation >= one.generation and not one.replicas:
+        elif one.is_observed and not one.replicas:
             found.append(Delete("apps/v1", "Deployment", namespace, one.name, one.uid, "no drill needs it any more."))
     return tuple(found)

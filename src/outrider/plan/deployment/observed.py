@@ -39,6 +39,11 @@ class WorkloadView(ChildView, frozen=True):
     conditions: tuple[Condition, ...] = ()
 
     @property
+    def is_observed(self) -> bool:
+        """Whether the Deployment's controller has seen the last change of its spec."""
+        return self.observed_generation >= self.generation
+
+    @property
     def revision(self) -> str:
         """Of the pods that it makes; empty where its template says none."""
         return str(((self.template.get("metadata") or {}).get("labels") or {}).get(REVISION, ""))

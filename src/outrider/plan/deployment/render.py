@@ -13,7 +13,7 @@ from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.deployment.observed import APPLIED_HASH, WorkloadView
 from outrider.plan.deployment.pod import pod_template
 from outrider.plan.deployment.revision import content_hash, owner_reference
-from outrider.plan.deployment.rolling import surge
+from outrider.plan.deployment.rolling import recreates, surge
 from outrider.plan.deployment.snapshot import PlanConfig
 
 Body = dict[str, Any]
@@ -66,7 +66,7 @@ def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None, *, paused: 
     """How pods of one Deployment are replaced. Canary and blue-green releases have two Deployments; where the template
     of one of them changes all the same (other resources), its pods are replaced as in a rolling update.
     """
-    if spec.deployment.rollout_strategy == "Recreate":
+    if recreates(spec):
         return {"type": "Recreate"}
     rolling = spec.deployment.rolling_update
     return {

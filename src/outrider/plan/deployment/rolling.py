@@ -10,7 +10,7 @@ def max_unavailable(spec: LLMDeploymentSpec) -> int:
     them with the strategy Recreate.
     """
     rolling, replicas = spec.deployment.rolling_update, spec.desired_replicas
-    if _recreates(spec):
+    if recreates(spec):
         return replicas
     unavailable = resolve(rolling.max_unavailable, replicas, round_up=False)
     surge = resolve(rolling.max_surge, replicas, round_up=True)
@@ -38,7 +38,7 @@ def surge(spec: LLMDeploymentSpec, workload: WorkloadView | None, *, paused: boo
     own, wanted = spec.deployment.rolling_update.max_surge, spec.desired_replicas
     if workload is None or wanted == 0:
         return own
-    seen = _seen(workload)
+    seen = workload.is_observed
     if workload.spec_replicas <= wanted:
         # Taken away already, or nothing is: what was decided then holds until the Deployment's controller has seen it.
         held = own if seen or workload.max_surge is None else workload.max_surge
@@ -55,7 +55,7 @@ def is_on_hold(spec: LLMDeploymentSpec, workload: WorkloadView | None) -> bool:
     """Whether the Deployment's controller has to see the last change before a rolling update becomes a Recreate: see
     `replicas`.
     """
-    return _recreates(spec) and workload is not None and workload.max_surge is not None and not _seen(workload)
+    return recreates(spec) and workload is not None and workload.max_surge is not None and not workload.is_observed
 
 
 def replicas(spec: LLMDeploymentSpec, workload: WorkloadView | None, wanted: int) -> int:
@@ -66,18 +66,15 @@ def replicas(spec: LLMDeploymentSpec, workload: WorkloadView | None, wanted: int
     is for ever: scaling comes first, and it is neither rolling nor has it one ReplicaSet to scale (deployment/sync.go,
     `scale`). So all old pods go first, which it does at once, and the replicas are changed when it has done so.
     """
-    if workload is None or not _recreates(spec):
+    if workload is None or not recreates(spec):
         return wanted
     divided = workload.max_surge is not None and workload.replicas != workload.updated_replicas
-    return workload.spec_replicas if divided or not _seen(workload) else wanted
+    return workload.spec_replicas if divided or not workload.is_observed else wanted
 
 
-def _recreates(spec: LLMDeploymentSpec) -> bool:
+def recreates(spec: LLMDeploymentSpec) -> bool:
+    """Whether all old pods go before a new one comes."""
     return spec.deployment.rollout_strategy == "Recreate"
-
-
-def _seen(workload: WorkloadView) -> bool:
-    return workload.observed_generation >= workload.generation
 
 
 def _cover(workload: WorkloadView, wanted: int) -> int:

@@ -80,7 +80,7 @@ def observe(
     """The rollout of `revision`. `pending_write`: the Deployment is not yet what it should be."""
     alive = fleet.alive(snapshot)
     workload = fleet.workload_at(snapshot, fleet.home(snapshot, revision))
-    seen = workload is not None and workload.observed_generation >= workload.generation
+    seen = workload is not None and workload.is_observed
     settled = (
         workload is not None
         and workload.replicas

@@ -49,8 +49,7 @@ def _is_under_way(workload: WorkloadView) -> bool:
     """Whether there is anything left to stop: changing a Deployment whose pods all run what they should would look like
     a rollout, and the service for a moment as if it were not ready.
     """
-    seen = workload.observed_generation >= workload.generation
-    return not seen or not workload.replicas == workload.updated_replicas == workload.spec_replicas
+    return not workload.is_observed or not workload.replicas == workload.updated_replicas == workload.spec_replicas
 
 
 def waits(snapshot: Snapshot, pod: PodView) -> bool:
@@ -60,7 +59,7 @@ def waits(snapshot: Snapshot, pod: PodView) -> bool:
         return False
     if not _is_in_place(snapshot, release):
         return False
-    return workload is None or not workload.paused or workload.observed_generation < workload.generation
+    return workload is None or not workload.paused or not workload.is_observed
 
 
 def begun(snapshot: Snapshot, stable: str) -> bool:
