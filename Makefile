@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Many images have it set. Hundreds of short processes would each compile what they import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test check lint format bench sim install clean generate kubernetes
 
 help:

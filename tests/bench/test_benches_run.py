@@ -11,7 +11,7 @@ import pytest
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 PATIENCE_SECONDS = 120
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=3)]  # processes of their own
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=2)]  # processes of their own
 
 
 def run(name: str, *arguments: str) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import pytest
 from client_traffic import raw_traffic
 from story_world import ROOT, LocalWorld, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=2)]
 
 NAME = "llama-3.1-8b"
 MODEL = "Llama-3.1-8B-Instruct"

@@ -6,7 +6,7 @@ import signal
 import pytest
 from story_world import ROOT, LocalWorld, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=3)]
 
 NAME = "llama-3.1-8b"
 

@@ -7,7 +7,7 @@ from story_world import LocalWorld
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.long(minutes=2),
+    pytest.mark.long(minutes=3),
     pytest.mark.only("local", reason="the demo starts a world of its own, on the store"),
 ]
 

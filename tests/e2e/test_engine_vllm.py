@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from story_world import ROOT, LocalWorld, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=2)]
 
 NAME = "llama-3.1-8b"
 MANIFEST = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()

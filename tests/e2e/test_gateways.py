@@ -20,7 +20,7 @@ from story_world import ROOT, LocalWorld, ended, wait_for
 
 from outrider.cli.demo.traffic import Tally
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kubernetes]
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=5), pytest.mark.kubernetes]
 
 MANIFEST = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
 NAME, SERVICE = "llama-3.1-8b", "llama-3-1-8b"

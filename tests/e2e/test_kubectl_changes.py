@@ -9,6 +9,7 @@ from story_world import GUIDE, LocalWorld, wait_for
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long(minutes=5),
     pytest.mark.only("kubernetes", reason="kubectl needs a real API server"),
     pytest.mark.usefixtures("base"),
 ]

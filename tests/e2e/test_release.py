@@ -8,7 +8,7 @@ import pytest
 from client_traffic import OpenAiTraffic, raw_traffic
 from story_world import ROOT, LocalWorld, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=4)]
 
 MANIFEST = (ROOT / "examples" / "llama-3.1-8b.yaml").read_text()
 NAME = "llama-3.1-8b"

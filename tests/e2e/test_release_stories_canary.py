@@ -9,7 +9,7 @@ from release_story_table import stories
 STORIES = stories("Canary")
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.long(minutes=4),
+    pytest.mark.long(minutes=2),
     pytest.mark.only("local", reason="dozens of simulated servers at once; test_release_by_steps is told on both"),
 ]
 

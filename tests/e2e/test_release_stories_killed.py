@@ -13,7 +13,7 @@ from story_world import LocalWorld, wait_for
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.long(minutes=3),
+    pytest.mark.long(minutes=2),
     pytest.mark.only("local", reason="outrider sim --crash-everywhere kills after every call; this kills the process"),
 ]
 STRATEGIES = {"RollingUpdate": 2, "Canary": 1, "BlueGreen": 1}

@@ -9,7 +9,7 @@ from release_story_table import stories
 STORIES = stories("RollingUpdate")
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.long(minutes=5),
+    pytest.mark.long(minutes=3),
     pytest.mark.only("local", reason="dozens of simulated servers at once; test_release_by_steps is told on both"),
 ]
 

@@ -5,7 +5,7 @@ import pytest
 
 from outrider.sim.crashes import BY_STEPS, LIVES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=4)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=2)]
 
 
 @pytest.mark.parametrize("what", [what for what in LIVES if what in BY_STEPS])

@@ -5,7 +5,7 @@ import pytest
 
 from outrider.sim.crashes import BY_STEPS, LIVES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=5)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long(minutes=4)]
 
 
 @pytest.mark.parametrize("what", [what for what in LIVES if what not in BY_STEPS])

@@ -270,6 +270,24 @@ FOUND: dict[str, Scenario] = {
             DeletePod(at=201.4, deployment=NAME, place=0),
         ),
     ),
+    "that two services answered errors for two minutes was not counted as news": Scenario(
+        seed=28364,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=19.8,
+                deployment="mistral",
+                spec=spec("v1.1.0", 2, "15s", {**WATCHED, "window": "60s"}, resources=TWO_GPUS),
+            ),
+            Apply(
+                at=22.4,
+                deployment=NAME,
+                spec=spec("v1.1.0", 1, "15s", {**WATCHED, "window": "60s"}, resources=TWO_GPUS),
+            ),
+            BadVersion(at=89.3, seconds=113.1, version="v1.1.0", how="answers errors"),
+        ),
+    ),
 }
 
 

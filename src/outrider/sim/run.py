@@ -61,7 +61,8 @@ NOTICE_SECONDS = 120.0
 70 s, a failed write is tried again within 30 s."""
 WRITES_PER_NEWS, WRITES_ANYHOW = 2.5, 10
 """Measured over 200 seeds: 1.2 writes in the median for each thing that happened, 1.9 at most."""
-NEWS_OF_A_START, NEWS_OF_A_TROUBLE = 4, 4
+NEWS_OF_A_START, NEWS_OF_A_TROUBLE, NEWS_OF_A_FAULT = 4, 4, 4
+"""In each service that has it, a fault of good pods is seen, is too much, passes, and is remembered no longer."""
 IDLE_PER_TROUBLE = 5
 """Measured likewise: 3 at most, most of them repeated after a time-out."""
 
@@ -329,9 +330,12 @@ class _Game:
             uid = self.world.pod_at(incident.deployment, incident.place)
             if uid:
                 self._truth.blame(kubelet.pods[uid].version, incident.until, incident.deployment)
+                self._truth.news += NEWS_OF_A_FAULT
             kubelet.fault(incident, uid or "nobody")
         else:
             self._truth.blame(incident.version, incident.until)
+            having = {pod.deployment for pod in kubelet.pods.values() if pod.version == incident.version}
+            self._truth.news += NEWS_OF_A_FAULT * len(having)
             kubelet.fault(incident)
 
     def _lose_gpu(self, incident: GpuLost) -> None:

@@ -31,7 +31,7 @@ from outrider.kube.objects import (
 )
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.local.store import Store, StoreApi
-from outrider.local.store.event_expiry import SWEEP_AFTER
+from outrider.local.store.event_expiry import MOST_EVENTS, SWEEP_AFTER
 
 Make = Callable[..., Object]
 DEPLOY = DEPLOYMENT.into(dict)
@@ -444,3 +444,17 @@ def test_events_are_forgotten_after_an_hour_unless_they_go_on(api: StoreApi, clo
         return {item.metadata.name for item in (await api.list(EVENT)).items}
 
     assert asyncio.run(story()) == {"repeated", *(f"new{number}" for number in range(SWEEP_AFTER))}
+
+
+def test_the_oldest_of_too_many_events_are_forgotten(clock: Any) -> None:
+    async def story() -> tuple[list[str], list[str]]:
+        api, made = StoreApi(Store(clock)), []
+        for number in range(MOST_EVENTS + 3 * SWEEP_AFTER):
+            clock.advance(1)
+            made.append(f"e{number:04}")
+            await api.create(EVENT, {"metadata": {"name": made[-1], "namespace": "default"}})
+        return made, sorted(item.metadata.name for item in (await api.list(EVENT)).items)
+
+    made, left = asyncio.run(story())
+    assert left == made[-len(left) :], "the newest stay"
+    assert MOST_EVENTS <= len(left) < MOST_EVENTS + SWEEP_AFTER

@@ -10,7 +10,7 @@ import pytest
 from outrider.kube.api import BadRequest, Expired, Object, Unavailable, WatchEvent
 from outrider.kube.objects import CONFIG_MAP, NODE, POD
 from outrider.local.store import Store, StoreApi
-from outrider.local.store.history import LEAST_KEPT
+from outrider.local.store.history import BLOCK, LEAST_KEPT
 
 Make = Callable[..., Object]
 
@@ -179,10 +179,25 @@ def test_fewer_changes_of_large_objects_are_kept_but_never_less_than_a_hundred(c
                 await api.apply(CONFIG_MAP, config_map(**data), owner="test")
             return len(history.after(history.floor, limit=5000))
 
-        assert await kept(10, 900) == 900
-        assert await kept(20_000, 400) < LEAST_KEPT + 1000 // 8
+        assert await kept(10, 300) == 300
+        assert await kept(20_000, 400) < LEAST_KEPT + BLOCK
         assert await kept(20_000, 50) >= LEAST_KEPT
-        assert await kept(10, 2000) > 1000, "none of the large ones is left"
+        assert await kept(10, 400) > 250, "none of the large ones is left"
+
+    asyncio.run(story())
+
+
+def test_as_many_changes_are_kept_as_there_are_objects(clock: Any, config_map: Make) -> None:
+    """A list costs as much: whoever has to list again for every so many changes is hardly slower than who need not."""
+
+    async def story() -> None:
+        store = Store(clock, changes_kept=1000)
+        api, history = StoreApi(store), store.table(CONFIG_MAP).history
+        for number in range(500):
+            body = config_map(much="x" * 20_000)
+            body["metadata"]["name"] = f"c{number}"
+            await api.create(CONFIG_MAP, body)
+        assert len(history.after(history.floor, limit=5000)) >= 500
 
     asyncio.run(story())
 

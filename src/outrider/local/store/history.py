@@ -15,11 +15,15 @@ from outrider.kube.api import Expired
 from outrider.local.store.records import Record, decode, encode
 from outrider.local.store.selectors import Selection
 
-MOST_BYTES = 2 * 2**20
-"""Of the objects in the changes of one kind, as JSON: a change weighs as much as its object, and every kind of a busy
-world has as many. Whoever watches is hardly behind, and lists again where it is."""
+MOST_BYTES = 2**19
+"""Of the changes of one kind. A busy world has a dozen kinds whose changes fill it, and whoever watches is hardly
+behind: it lists again where it is."""
+RECORD_BYTES = 1024
+"""What a change weighs besides the JSON of its object: labels, fields, times and names as Python has them."""
 LEAST_KEPT = 128
-"""However large they are."""
+"""However large they are; and as many as there are objects of the kind, which is what a list would cost."""
+BLOCK = 8
+"""As many changes are forgotten at once: so the cost of a write is constant on average."""
 
 
 class Change(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -69,22 +73,21 @@ class History:
     def watchers(self) -> int:
         return len(self._waiting)
 
-    def add(self, change: Change) -> None:
+    def add(self, change: Change, *, objects: int) -> None:
+        """After it there are so many `objects` of the kind."""
         self._changes.append(change)
         self._versions.append(change.record.version)
-        self._bytes += len(change.record.data)
-        # Trimming in blocks keeps the cost of a write constant on average.
-        block = self._limit // 8
-        if len(self._changes) > self._limit + block:
+        self._bytes += _weight(change)
+        if len(self._changes) > self._limit + BLOCK:
             self.compact(self._versions[-self._limit - 1])
-        elif self._bytes > MOST_BYTES and len(self._changes) >= LEAST_KEPT + block:
-            self.compact(self._versions[block - 1])
+        elif self._bytes > MOST_BYTES and len(self._changes) >= max(LEAST_KEPT, objects) + BLOCK:
+            self.compact(self._versions[BLOCK - 1])
         self.wake()
 
     def compact(self, version: int) -> None:
         """Forget the changes up to `version`."""
         gone = bisect_right(self._versions, version)
-        self._bytes -= sum(len(change.record.data) for change in self._changes[:gone])
+        self._bytes -= sum(map(_weight, self._changes[:gone]))
         del self._changes[:gone], self._versions[:gone]
         self._floor = max(self._floor, version)
 
@@ -110,6 +113,10 @@ class History:
             )
         first = bisect_right(self._versions, version)
         return self._changes[first : first + limit]
+
+
+def _weight(change: Change) -> int:
+    return len(change.record.data) + RECORD_BYTES
 
 
 def seen_by(change: Change, selection: Selection) -> Notice | None:

@@ -51,6 +51,9 @@ class Table:
     def get(self, namespace: str, name: str) -> Record | None:
         return self._rows.get(namespace, {}).get(name)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._rows.values()))
+
     def all(self, namespace: str = "") -> Iterator[Record]:
         """Every object, or those of one namespace; in the order of their names."""
         for place in [namespace] if namespace else sorted(self._rows):
@@ -183,7 +186,7 @@ class Store:
                 table.kind.group, table.kind.plural, record.namespace, record.name, None if remove else record.data
             )
             self._database.write(row, self._version)
-        table.history.add(Change(old, record, removed=remove))
+        table.history.add(Change(old, record, removed=remove), objects=len(table))
         return record
 
     def check_writable(self) -> None:
