@@ -270,6 +270,20 @@ FOUND: dict[str, Scenario] = {
             DeletePod(at=201.4, deployment=NAME, place=0),
         ),
     ),
+    "an abort two minutes after the last edit was not counted as a change": Scenario(
+        seed=27983,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=11.4,
+                deployment=NAME,
+                spec=spec("v1.1.0", 1, "60s", NOT_WATCHED, deployment=canary((10, "20s"), (34, "5s"))),
+            ),
+            version(45.6, "v1.0.0"),
+            Steer(at=196.2, deployment=NAME, how="abort"),
+        ),
+    ),
     "that two services answered errors for two minutes was not counted as news": Scenario(
         seed=28364,
         load_seconds=3.0,

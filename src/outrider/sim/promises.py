@@ -6,6 +6,7 @@ it could not yet know.
 """
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -240,7 +241,7 @@ class Promises:
         if found is None or (before is not None and before["time"] == found["time"]):
             return
         version, name = str(obj["spec"]["version"]), str(obj["spec"]["deployment"])
-        if found["reason"] == ABORTED and self.truth.service(name).aborted:
+        if found["reason"] == ABORTED and self.truth.service(name).aborted_at > -math.inf:
             return
         failed = self.truth.service(name).blamed.get(version)
         if failed is None or now - failed > self.truth.window:
@@ -277,9 +278,8 @@ class Promises:
         """Somebody is woken up: there must be something."""
         name, truth = obj["metadata"]["name"], self.truth
         service = truth.service(name)
-        quiet_since = max(
-            service.disturbed_at, service.faulty_until, service.wishes[-1].since if service.wishes else now
-        )
+        wished = service.wishes[-1].since if service.wishes else now
+        quiet_since = max(service.disturbed_at, service.faulty_until, service.aborted_at, wished)
         if now - quiet_since > truth.window:
             found = next(one for one in obj["status"]["conditions"] if one["type"] == "Ready")
             called = f"{name} is called {found['reason']} ({found['message']})"

@@ -303,7 +303,8 @@ class _Game:
                 self._truth.disturb(incident.deployment)
                 await world.meddle(incident)
             case Steer():
-                self._truth.service(incident.deployment).aborted |= incident.how == "abort"
+                if incident.how == "abort":
+                    self._truth.service(incident.deployment).aborted_at = _now()
                 await self.world.steer(incident)
             case Drill():
                 self._truth.news += await world.drill(incident.deployment)

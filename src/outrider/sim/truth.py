@@ -5,6 +5,7 @@ within the `window` before.
 """
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -84,8 +85,8 @@ class Service:
     taken_back: dict[str, str] = field(default_factory=dict)
     """Version to the rejection (its time) by which it was taken back, while that stands."""
     ever_taken_back: set[str] = field(default_factory=set)
-    aborted: bool = False
-    """Whether a person ever took a release back."""
+    aborted_at: float = -math.inf
+    """When somebody last asked for an abort of what is released."""
     beside: bool = False
     """Whether a version was ever to be released beside the old one, which takes pods for both."""
     selected: str = ""
