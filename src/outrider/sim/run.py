@@ -303,8 +303,7 @@ class _Game:
                 self._truth.disturb(incident.deployment)
                 await world.meddle(incident)
             case Steer():
-                if incident.how == "abort":
-                    self._truth.service(incident.deployment).aborted_at = _now()
+                self._truth.steered(incident)
                 await self.world.steer(incident)
             case Drill():
                 self._truth.news += await world.drill(incident.deployment)

@@ -26,6 +26,7 @@ from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
 from outrider.plan.deployment.fleet import steps_of
 from outrider.plan.deployment.rolling import max_unavailable
+from outrider.sim.incidents import Steer
 from outrider.sim.kubelet import has_condition, ready
 
 ANY = ""
@@ -185,6 +186,10 @@ class Truth:
 
     def disturb(self, name: str) -> None:
         self.service(name).disturbed_at = _now()
+
+    def steered(self, one: Steer) -> None:
+        if one.how == "abort":
+            self.service(one.deployment).aborted_at = _now()
 
     def hinder(self, until: float) -> None:
         """Operators see or do nothing in time until then."""
