@@ -103,3 +103,6 @@ class Plan(msgspec.Struct, frozen=True):
     """The reasons, in sentences, with the evidence that led to them."""
     requeue_at: Instant | None = None
     """When to look again although nothing changes."""
+    takes_back: bool = False
+    """A version is taken back for what its pods did: they are to be read anew, and this planned again, before it is
+    carried out."""

@@ -187,10 +187,13 @@ class Promises:
         total = sum(one["weight"] for one in backends)
         if total != 100:
             yield "shares of the traffic add up to 100", f"those of {obj['metadata']['name']} add up to {total}"
+        service = self.truth.service(name)
+        if not all(wish.exists for wish in service.recent(now - self.truth.window)):
+            return  # its pods went with it
         for one in backends[1:]:
             revision = one["name"].rpartition("-")[2]
             able = sum(1 for pod in self.truth.ready_pods(name) if pod.revision == revision)
-            if one["weight"] and not able and now - self.truth.service(name).disturbed_at > self.truth.window:
+            if one["weight"] and not able and now - service.disturbed_at > self.truth.window:
                 message = f"{one['weight']} % of the requests to {name} go to {one['name']}, of which no pod is ready"
                 yield "never a share of the traffic to nothing", message
 

@@ -25,7 +25,9 @@ from outrider.kube.objects import ENDPOINT_SLICE, POD, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
 from outrider.plan.deployment.fleet import steps_of
+from outrider.plan.deployment.revision import revision_spec
 from outrider.plan.deployment.rolling import max_unavailable
+from outrider.plan.deployment.snapshot import PlanConfig
 from outrider.sim.incidents import Steer
 from outrider.sim.kubelet import has_condition, ready
 
@@ -42,6 +44,8 @@ class Wish:
     version: str = ANY
     spec_version: str = ANY
     """What the spec says, whatever a pin holds."""
+    revision: str = ANY
+    """The hash of what the spec says; empty where that depends on what served before, or a pin holds."""
     pinned: bool = False
     replicas: int = 0
     surge: int = 0
@@ -71,6 +75,7 @@ class Service:
     spec: LLMDeploymentSpec | None = None
     generation: int = 0
     spec_version: str = ANY
+    spec_revision: str = ANY
     pin: str | None = None
     """The version that a pin holds, None where there is no pin."""
     disturbed_at: float = -1e9
@@ -107,7 +112,8 @@ class Service:
         version = self.spec_version if self.pin is None else self.pin
         before = self.wishes[-1] if self.wishes else Wish(at)
         made = replace(before, since=at, exists=self.generation > 0, version=version)
-        made = replace(made, spec_version=self.spec_version, pinned=self.pin is not None)
+        revision = self.spec_revision if self.pin is None else ANY
+        made = replace(made, spec_version=self.spec_version, revision=revision, pinned=self.pin is not None)
         if self.spec is not None:  # while it is invalid, what was wanted before goes on
             rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
             surge = resolve(rolling.max_surge, replicas, round_up=True)
@@ -179,10 +185,20 @@ class Truth:
         It was more than was wanted. Not where they went back to what serves, and not if it ever served by itself.
         """
         service = self.service(name)
+        if not service.selected or pod.revision in service.ever_selected:
+            return False
         main = {one.version for one in self.pods_of(name) if one.revision == service.selected}
         others = [wish for wish in service.recent(_now() - self.window) if wish.version not in {ANY, *main}]
         yet_another = len(others) > 1 or service.wishes[-1:] == others  # the first of several asked for this very pod
-        return yet_another and bool(service.selected) and pod.revision not in service.ever_selected
+        return yet_another or self._asks_for_a_third(service, pod)
+
+    def _asks_for_a_third(self, service: Service, pod: PodTruth) -> bool:
+        """Whether the spec has asked for the pod's revision, and since then for one that is not what serves either: of
+        the same version, it may be.
+        """
+        asked = [place for place, wish in enumerate(service.wishes) if wish.revision == pod.revision]
+        since = service.wishes[asked[-1] + 1 :] if asked else []
+        return any(wish.revision not in {ANY, service.selected} for wish in since)
 
     def disturb(self, name: str) -> None:
         self.service(name).disturbed_at = _now()
@@ -263,7 +279,8 @@ class Truth:
         service, meta = self.service(obj["metadata"]["name"]), obj["metadata"]
         if change.removed or meta.get("deletionTimestamp"):
             if service.generation:
-                service.generation, service.spec, service.spec_version = 0, None, ANY
+                service.generation, service.spec = 0, None
+                service.spec_version = service.spec_revision = ANY
                 self._wish(service)
             return
         if meta["generation"] == service.generation and change.old is not None:
@@ -272,7 +289,9 @@ class Truth:
         parsed = parse_deployment(msgspec.json.decode(change.record.data, type=LLMDeployment))
         service.spec = parsed.spec
         written = str(((obj.get("spec") or {}).get("model") or {}).get("version") or ANY)
-        service.spec_version = ANY if is_previous_stable(written) or parsed.spec is None else written
+        known = not is_previous_stable(written) and parsed.spec is not None
+        service.spec_version = written if known else ANY
+        service.spec_revision = _revision_of(meta["name"], parsed.spec) if known and written else ANY
         self._wish(service)
 
     def _selector(self, change: Change, obj: Object) -> None:
@@ -318,6 +337,10 @@ class Truth:
             service.slices.pop(meta["name"], None)
         else:
             service.slices[meta["name"]] = takers(obj)
+
+
+def _revision_of(name: str, spec: LLMDeploymentSpec | None) -> str:
+    return revision_spec(name, spec, PlanConfig().engine_image).hash if spec is not None else ANY
 
 
 def rejection(obj: Object) -> dict[str, Any] | None:

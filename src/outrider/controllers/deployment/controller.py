@@ -1,6 +1,6 @@
 """Reconciles LLMDeployments: caches and probes -> snapshot -> plan -> writes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -8,12 +8,13 @@ import structlog
 
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
-from outrider.api.meta import Instant, find_condition
+from outrider.api.meta import Instant, ObjectMeta, find_condition
 from outrider.api.names import label_value, picker_names, service_name, service_names
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
 from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches, labelled_value
+from outrider.controllers.deployment.confirmed import Confirmed, confirm
 from outrider.controllers.deployment.faults import faults, health_changed
 from outrider.controllers.deployment.front_door import FrontDoor
 from outrider.controllers.deployment.gather import (
@@ -47,6 +48,7 @@ from outrider.plan.deployment import plan
 from outrider.plan.deployment.drill import is_running
 from outrider.plan.deployment.effective import INVALID_SPEC
 from outrider.plan.deployment.render_routes import route_names
+from outrider.plan.deployment.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -175,10 +177,11 @@ class DeploymentController:
         now = self._clock.now()
         if self._probing_since is None:
             self._probing_since = now
-        snapshot = build_snapshot(self._observe(deployment), self._plan_config)
-        if self._front_door is not None:
-            snapshot = msgspec.structs.replace(snapshot, front_door=self._front_door.look(snapshot, now))
+        snapshot = self._snapshot(deployment, now)
         decided = plan(snapshot, now)
+        if decided.takes_back:
+            snapshot = await self._confirmed(deployment, now)
+            decided = plan(snapshot, now)
         try:
             writes = await self._carry_out(deployment, decided)
         except Invalid as refusal:
@@ -189,9 +192,39 @@ class DeploymentController:
             log.info("reconciled", writes=writes, because=decided.because)
         return Result(None if decided.requeue_at is None else max(0.0, decided.requeue_at - self._clock.now()))
 
-    def _observe(self, deployment: LLMDeployment) -> Observed:
+    async def _confirmed(self, deployment: LLMDeployment, now: Instant) -> Snapshot:
+        """What to plan from where a version would be taken back: with its pods as they are at this moment. What was
+        counted of pods that are gone, and of which the cache does not know it, is no evidence.
+        """
+        meta = deployment.metadata
+        confirmed = await confirm(self._api, meta, with_nodes=self._caches.nodes is not None)
+        gone = confirmed.gone(pod for pod in self._pods(meta) if not is_of_drill(pod))
+        if not gone:
+            return self._snapshot(deployment, now, confirmed)
+        log.warning("the cache is behind: no version is taken back for what pods did that are gone", pods=sorted(gone))
+        self._watcher.doubt(meta.key, gone)
+        return msgspec.structs.replace(self._snapshot(deployment, now, confirmed), watch=None)
+
+    def _snapshot(self, deployment: LLMDeployment, now: Instant, confirmed: Confirmed | None = None) -> Snapshot:
+        snapshot = build_snapshot(self._observe(deployment, confirmed), self._plan_config)
+        if self._front_door is not None:
+            snapshot = msgspec.structs.replace(snapshot, front_door=self._front_door.look(snapshot, now))
+        return snapshot
+
+    def _pods(self, meta: ObjectMeta) -> tuple[Pod, ...]:
+        """As the cache has them, those of its drills too."""
+        return self._caches.pods.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
+
+    def _observe(self, deployment: LLMDeployment, confirmed: Confirmed | None) -> Observed:
         caches, meta = self._caches, deployment.metadata
-        pods = caches.pods.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
+        own_label = f"{meta.namespace}/{label_value(meta.name)}"
+        pods: Sequence[Pod] = self._pods(meta)
+        nodes: Sequence[Node] | None = None if caches.nodes is None else caches.nodes.list()
+        gpu_pods: Sequence[Pod] = caches.pods.by_index(BY_GPU, "")
+        if confirmed is not None:
+            pods = [*confirmed.pods, *(pod for pod in pods if is_of_drill(pod))]
+            nodes = None if nodes is None else confirmed.over_nodes(nodes)
+            gpu_pods = confirmed.over_pods(gpu_pods)
         serving = [pod for pod in pods if not is_of_drill(pod)]  # what a drill's pod answers is no evidence of anything
         revisions = caches.revisions.by_index(BY_DEPLOYMENT, meta.key)
         model_names = {one.spec.hash: one.spec.model_name for one in revisions}
@@ -201,10 +234,7 @@ class DeploymentController:
             if (revision := pod.metadata.labels.get(labels.REVISION, "")) in model_names
         }
         names = service_names(meta.name)
-        own_label = f"{meta.namespace}/{label_value(meta.name)}"
         services = self._services(meta.namespace, names, own_label)
-        nodes = None if caches.nodes is None else caches.nodes.list()
-        gpu_pods = caches.pods.by_index(BY_GPU, "")
         wrong = faults(nodes or (), gpu_pods)
         return Observed(
             deployment=deployment,
@@ -218,11 +248,7 @@ class DeploymentController:
             kinds=cluster_kinds(caches.discovery),
             budget=caches.budgets.get(meta.key),
             workloads=self._workloads(meta.namespace, meta.name, services, own_label),
-            extras=[
-                (group.kind, one)
-                for group in caches.extras
-                for one in group.by_index(BY_DEPLOYMENT, f"{meta.namespace}/{label_value(meta.name)}")
-            ],
+            extras=[(group.kind, one) for group in caches.extras for one in group.by_index(BY_DEPLOYMENT, own_label)],
             pods=pods,
             gpu_pods=gpu_pods,
             nodes=nodes,

@@ -78,7 +78,8 @@ class Watcher:
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
         if release.reason in (NODE_FAULT, ONE_POD_ONLY):
             _forgive(entry, _known(entry) - {pod.metadata.uid for pod in pods})
-        on_faulty = {pod.metadata.uid for pod in pods if pod.metadata.uid in candidate and pod.metadata.uid in faulty}
+        # Also those that have crashed by now, or are told to end: what they did while they answered is remembered.
+        on_faulty = {pod.metadata.uid for pod in _every(pods, release.revision) if pod.metadata.uid in faulty}
         if recovered := entry.on_faulty - on_faulty:
             _forgive(entry, recovered, at_gateway=True)
         entry.on_faulty = on_faulty
@@ -94,6 +95,11 @@ class Watcher:
             edges=entry.edges,
             gateway_read=entry.at_gateway.read,
         )
+
+    def doubt(self, key: str, gone: Collection[str]) -> None:
+        """Pods, by uid, turned out to be gone for a while: what was counted of them may have been counted since."""
+        if entry := self._entries.get(key):
+            _forgive(entry, gone, at_gateway=True)
 
     def forget(self, key: str) -> None:
         """Nobody watches a release of it any more."""
@@ -249,11 +255,13 @@ def _of(pods: Sequence[Pod], revision: str) -> list[str]:
     """The pods of a revision that may answer, by uid."""
     return [
         pod.metadata.uid
-        for pod in pods
-        if pod.metadata.labels.get(labels.REVISION) == revision
-        and pod.metadata.deletion_timestamp is None
-        and pod.containers_ready
+        for pod in _every(pods, revision)
+        if pod.metadata.deletion_timestamp is None and pod.containers_ready
     ]
+
+
+def _every(pods: Sequence[Pod], revision: str) -> list[Pod]:
+    return [pod for pod in pods if pod.metadata.labels.get(labels.REVISION) == revision]
 
 
 def _counts(outcomes: Outcomes) -> dict[evidence.Indicator, evidence.Counts]:

@@ -2,7 +2,7 @@
 laptop and also forgets the oldest where there are very many.
 """
 
-from operator import itemgetter
+from operator import attrgetter
 
 from outrider.api.meta import parse_time
 from outrider.kube.api import Object
@@ -25,12 +25,12 @@ def expire_events(store: Store) -> None:
     store.events_made += 1
     if store.events_made % SWEEP_AFTER:
         return
-    decoded = [(record, record.object()) for record in table.all()]
-    # The newest first; of those of the same moment the order does not matter.
-    events = sorted(((_last_seen(event), record, event) for record, event in decoded), key=itemgetter(0), reverse=True)
+    newest_first = sorted(table.all(), key=attrgetter("version"), reverse=True)
     limit = store.clock.now() - EVENT_SECONDS
-    for place, (seen, record, event) in enumerate(events):
-        if (seen < limit or place >= MOST_EVENTS) and not event["metadata"].get("finalizers"):
+    for place, record in enumerate(newest_first):
+        # One at a time: a thousand events decoded at once take 5 MB.
+        event = record.object()
+        if (place >= MOST_EVENTS or _last_seen(event) < limit) and not event["metadata"].get("finalizers"):
             store.commit(table, record, event, remove=True)
 
 

@@ -18,6 +18,7 @@ from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
 from outrider.plan.deployment.facts import Facts, Wish
 from outrider.plan.deployment.objects import Objects, manifests, objects
+from outrider.plan.deployment.rejection import ABORTED
 from outrider.plan.deployment.release import Release, begun, look, with_rejection
 from outrider.plan.deployment.revision import revision_body
 from outrider.plan.deployment.rolling import max_unavailable
@@ -75,6 +76,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         actions=tuple(actions),
         because=_because(facts, status, applies),
         requeue_at=_requeue_at(facts, judgement, release, (drilled.looks_again_at, replaced.looks_again_at)),
+        takes_back=release is not None and release.rejection is not None and release.rejection.reason != ABORTED,
     )
 
 
