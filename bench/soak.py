@@ -1,15 +1,15 @@
 """Whether a local world stays as small as it was: 200 releases and 100,000 requests through one `outrider up`.
 
-    python bench/soak.py [--requests 100000] [--releases 200] [--services 4] [--rate 200]
+    python bench/soak.py [--requests 100000] [--releases 200] [--warm-up 200] [--services 4] [--rate 200]
 
-A day of a busy world in a quarter of an hour: the simulated model servers load at once and answer at once. First all
+Days of a busy world in a quarter of an hour: the simulated model servers load at once and answer at once. First all
 releases, a new version of one service after the other in each of `--services` rows, with a quarter of the requests per
 second of `--rate`; then the rest of the requests at the whole rate. Every third request streams; none may fail.
 
-The operator and the gateway of a local world run in the process of `outrider up`: its memory is that of all three. It
-is flat if, by the straight line through the second half of each part, it grows by less than 2 MB per 100 releases
-and by less than 0.05 MB per 1,000 requests. What is remembered is bounded, and 200 releases do not yet fill all of it:
-`--releases 700` shows more.
+The operator and the gateway of a local world run in the process of `outrider up`: its memory is that of all three. What
+they remember is bounded, and the releases of `--warm-up` come before the others to fill it. After them memory is flat
+if, by the straight line through the releases, it grows by less than 2 MB per 100 of them, and, by the one through the
+second half of the requests, by less than 0.05 MB per 1,000.
 """
 
 import argparse
@@ -131,7 +131,7 @@ class Soak:
         try:
             await self._count()
             self.traffic.rate = self._options.rate / 4
-            numbers = iter(range(1, self._options.releases + 1))
+            numbers = iter(range(1, self._options.warm_up + self._options.releases + 1))
             await asyncio.gather(*(self._row(name, numbers) for name in self._services))
             await self._count()
             self.traffic.rate = self._options.rate
@@ -151,11 +151,10 @@ class Soak:
         self._look()
 
     async def _row(self, name: str, numbers: Any) -> None:
-        half = self._options.releases // 2
         for number in numbers:
             await self._release(name, number)
             self.releases += 1
-            if self.releases == half:
+            if self.releases == self._options.warm_up:
                 await self._count()
 
     async def _release(self, name: str, number: int) -> None:
@@ -196,17 +195,16 @@ class Soak:
         self.counts.append(found)
 
 
-def second_half(samples: Sequence[Sample], unit: str) -> list[tuple[float, float]]:
-    """Megabytes over releases or requests, of the later half of the samples."""
-    return [(float(getattr(each, unit)), each.megabytes) for each in samples[len(samples) // 2 :]]
+def growth(samples: Sequence[Sample], unit: str) -> float:
+    """Megabytes for each release or request, by the straight line through the samples."""
+    return slope([(float(getattr(each, unit)), each.megabytes) for each in samples])
 
 
 def report(soak: Soak, options: argparse.Namespace) -> dict[str, object]:
     samples, last = soak.samples, soak.releases
-    releasing = [each for each in samples if each.releases < last] or samples[:1]
+    releasing = [each for each in samples if options.warm_up <= each.releases < last]
     asking = [each for each in samples if each.releases == last]
-    per_request = slope(second_half(asking, "requests"))
-    per_release = slope(second_half(releasing, "releases"))
+    per_release, per_request = growth(releasing, "releases"), growth(asking[len(asking) // 2 :], "requests")
     columns = (("requests", 10), ("releases", 10), ("up MB", 8), ("fds", 6), ("pods", 6), ("MB", 7), ("folder MB", 11))
     print(f"{'':>9}" + "".join(f"{name:>{width}}" for name, width in columns) + f"{'files':>7}")
     for each in [*samples[:: max(1, len(samples) // 16)], samples[-1]]:
@@ -216,10 +214,10 @@ def report(soak: Soak, options: argparse.Namespace) -> dict[str, object]:
         )
     for name in COUNTED:
         print(
-            f"{name:<16}" + "".join(f"{count[name]:>7}" for count in soak.counts) + "   start, half, all releases, end"
+            f"{name:<16}" + "".join(f"{count[name]:>7}" for count in soak.counts) + "   start, warm, all releases, end"
         )
     flat = per_release * 100 < FLAT_PER_100_RELEASES and per_request * 1000 < FLAT_PER_1000_REQUESTS
-    print(f"memory in the second halves: {per_release * 100:+.2f} MB per 100 releases, ", end="")
+    print(f"memory after the warm-up: {per_release * 100:+.2f} MB per 100 releases, ", end="")
     print(f"{per_request * 1000:+.3f} MB per 1,000 requests: {'flat' if flat else 'not flat'}")
     print(f"{soak.traffic.failures.total()} requests failed")
     for why, count in soak.traffic.failures.most_common(5):
@@ -229,6 +227,7 @@ def report(soak: Soak, options: argparse.Namespace) -> dict[str, object]:
         "requests": soak.traffic.answered,
         "failed_requests": soak.traffic.failures.total(),
         "releases": soak.releases,
+        "warm_up": options.warm_up,
         "seconds": round(samples[-1].seconds, 1),
         "up_megabytes_first": round(samples[0].megabytes, 1),
         "up_megabytes_last": round(samples[-1].megabytes, 1),
@@ -259,7 +258,8 @@ async def against(home: Path, options: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000, help="in all")
-    parser.add_argument("--releases", type=int, default=200, help="in all")
+    parser.add_argument("--releases", type=int, default=200, help="after the warm-up")
+    parser.add_argument("--warm-up", type=int, default=200, help="releases before those that are measured")
     parser.add_argument("--services", type=int, default=4, help="that are released to side by side")
     parser.add_argument("--rate", type=float, default=200.0, help="requests per second of the second part")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")

@@ -14,7 +14,7 @@ FIRST_CHUNK_BUCKETS = (
     640.0, 2560.0,
 )  # fmt: skip
 """Seconds: those of vLLM's `vllm:time_to_first_token_seconds`."""
-MAXIMUM_IDENTITIES = 300
+MAXIMUM_IDENTITIES = 128
 """Label sets that are kept, so that memory and page stay bounded: for a new one the one goes that was asked least
 recently, as old revisions are. Where all have requests in flight it is counted as `other`."""
 CLIENT_CLOSED_REQUEST = "499"
