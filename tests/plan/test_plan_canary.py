@@ -419,6 +419,21 @@ def test_while_nothing_of_the_old_version_answers_the_candidate_keeps_everything
     assert (selected(made), weights(made), sizes(made)) == ("v1.0.0", [1], {"v1.0.0": 4})
 
 
+def test_while_nothing_of_the_old_version_answers_the_candidate_keeps_everything_although_a_third_one_comes() -> None:
+    made = world()
+    released(made)
+    _lose_all(made, "v1.0.0", rounds=100)
+    made.reconcile()
+    made.load_ticks = 20
+    made.version("v3.0.0")
+    for _ in range(15):
+        go_on(made, rounds=1)
+        assert made.serving_versions() == {"v2.0.0"}, "which is all that answers"
+    assert selected(made) == "v2.0.0", "and not what has stopped answering"
+    go_on(made, 400, rounds=80)
+    assert (selected(made), sizes(made)) == ("v3.0.0", {"v3.0.0": 4})
+
+
 def test_standby_outlasts_its_time_while_what_took_over_does_not_answer_in_full() -> None:
     made = world("BlueGreen")
     released(made)

@@ -337,6 +337,21 @@ FOUND: dict[str, Scenario] = {
             Edit(at=178.5, deployment=NAME, spec={"model": {"name": "chat"}}),
         ),
     ),
+    "a third version took the traffic from the second, which alone answered, and gave it to the first": Scenario(
+        seed=36207,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=2.8,
+                deployment=NAME,
+                spec=spec("v1.1.0", 1, "60s", NOT_WATCHED, deployment=canary((10, "20s"), (100, "20s"))),
+            ),
+            version(68.9, "v1.2.0"),
+            BadVersion(at=86.2, seconds=36, version="v1.1.0", how="crashes"),
+            version(111.1, "v1.0.0"),
+        ),
+    ),
     "a share of the traffic was given to pods that had just gone with their service": Scenario(
         seed=29987,
         load_seconds=3.0,

@@ -164,6 +164,16 @@ def is_idle(traffic: TrafficStatus | None, revision: str) -> bool:
     return revision != traffic.candidate or not traffic.weight
 
 
+def carrying(snapshot: Snapshot, traffic: TrafficStatus, target: str) -> str:
+    """The revision that has the traffic. Where that one stopped answering and its candidate has everything meanwhile,
+    it is the candidate for whoever comes after both.
+    """
+    if traffic.weight < 100 or target in (traffic.revision, traffic.candidate):
+        return traffic.revision
+    stopped = not ready(snapshot, traffic.revision) and ready(snapshot, traffic.candidate)
+    return traffic.candidate if stopped else traffic.revision
+
+
 def others(
     snapshot: Snapshot, target: str, traffic: TrafficStatus | None, release: ReleaseStatus | None, now: float
 ) -> list[Resize]:

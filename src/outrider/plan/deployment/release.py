@@ -111,7 +111,8 @@ def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStat
     if traffic is not None and traffic.revision:
         if traffic.revision == target.hash:
             return before  # back to what never stopped serving
-        serving = traffic.revision  # and not the candidate that was about to take its place
+        # And not the candidate that was about to take its place, unless that answers alone.
+        serving = fleet.carrying(snapshot, traffic, target.hash)
     candidate = find_revision(snapshot.revisions, target.hash)
     if candidate is not None and candidate.status.verified_time is not None and not rejection.retried(candidate):
         return before  # back to what has proven itself

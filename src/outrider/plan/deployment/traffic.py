@@ -38,7 +38,10 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
 def _main(snapshot: Snapshot, target: str) -> str:
     """The revision that requests go to until others take over."""
     before = snapshot.deployment.status.traffic
-    said = before.revision if before is not None else fleet.selected(snapshot) or current_revision(snapshot)
+    if before is not None:
+        said = fleet.carrying(snapshot, before, target)
+    else:
+        said = fleet.selected(snapshot) or current_revision(snapshot)
     return said if any(pod.revision == said for pod in fleet.alive(snapshot)) else target
 
 
