@@ -1,8 +1,8 @@
 """The snapshot of one LLMDeployment: from the operator's caches, or by GET and LIST for `outrider plan`."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -52,6 +52,11 @@ from outrider.plan.deployment.observed import ClusterKinds, ServiceView, Workloa
 from outrider.plan.deployment.snapshot import Measurements, PlanConfig, ProbeView, Snapshot, Watch
 
 T = TypeVar("T")
+
+MOST_PARSED = 4096
+"""LLMDeployments whose spec is remembered as it was parsed last, 9 KB each."""
+_parsed: OrderedDict[str, tuple[tuple[bytes, dict[str, str], dict[str, str]], Parsed]] = OrderedDict()
+"""By namespace and name: a service that is released to every day is remembered once."""
 
 OPTIONAL_KINDS: tuple[Kind[Any], ...] = (HTTP_ROUTE, INFERENCE_POOL, SERVICE_MONITOR)
 """What a cluster may lack."""
@@ -103,24 +108,18 @@ class Observed:
 def parse_deployment(deployment: LLMDeployment) -> Parsed:
     """What its spec, labels and annotations mean. Each object is looked at some times per change, and parsed once."""
     meta = deployment.metadata
-    return _parse(
-        bytes(deployment.spec),
-        meta.name,
-        meta.namespace,
-        tuple(sorted(meta.annotations.items())),
-        tuple(sorted(meta.labels.items())),
-    )
-
-
-@lru_cache(maxsize=1024)
-def _parse(
-    spec: bytes,
-    name: str,
-    namespace: str,
-    annotations: tuple[tuple[str, str], ...],
-    labels: tuple[tuple[str, str], ...],
-) -> Parsed:
-    return parse_spec(spec, name=name, namespace=namespace, annotations=dict(annotations), labels=dict(labels))
+    key, written = meta.key, (bytes(deployment.spec), meta.annotations, meta.labels)
+    known = _parsed.get(key)
+    if known is not None and known[0] == written:
+        _parsed.move_to_end(key)
+        return known[1]
+    spec, annotations, labelled = written
+    found = parse_spec(spec, name=meta.name, namespace=meta.namespace, annotations=annotations, labels=labelled)
+    _parsed[key] = (written, found)
+    _parsed.move_to_end(key)
+    while len(_parsed) > MOST_PARSED:
+        _parsed.popitem(last=False)
+    return found
 
 
 def service_owners(services: Iterable[Service]) -> dict[str, str]:
