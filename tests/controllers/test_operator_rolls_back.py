@@ -187,6 +187,28 @@ def test_what_failed_on_a_faulty_node_is_not_blamed_on_the_version_when_the_node
     run_virtually(story)
 
 
+def test_what_failed_on_a_node_that_is_gone_is_not_blamed_on_the_version_although_its_pod_never_ends() -> None:
+    async def story() -> None:
+        async with OperatorWorld(nodes=3) as world:
+            await serving(world)
+            await world.version("v1.1.0")
+            await until(lambda: one_serves(world, "v1.1.0"))
+            [pod] = [one for one in world.pods() if one["metadata"]["labels"][MODEL_VERSION] == "v1.1.0"]
+            await say_ready(world, pod["spec"]["nodeName"], "False")
+            fault = PodFault(at=world.clock.monotonic(), seconds=1e9, deployment="llama", place=0, how="answers errors")
+            world.kubelet.fault(fault, pod["metadata"]["uid"])
+            await until(lambda: world.condition("ReleaseHealthy").reason == "NodeFault")
+            name = pod["metadata"]["name"]
+            await world.api.patch(POD, name, {"metadata": {"finalizers": ["test/its-kubelet-is-gone"]}}, NAMESPACE_NAME)
+            await world.api.delete(POD, name, NAMESPACE_NAME)
+            await world.clock.sleep(300)
+            assert any(one["metadata"]["name"] == name for one in world.pods()), "it is still there"
+            assert world.revisions()["v1.1.0"].status.state != "Quarantined"
+            assert world.deployment().status.effective_version == "v1.1.0"
+
+    run_virtually(story)
+
+
 async def say_ready(world: OperatorWorld, node: str, status: str) -> None:
     now = format_time(world.clock.now())
     condition = {"type": "Ready", "status": status, "reason": "Said", "lastTransitionTime": now}

@@ -78,8 +78,9 @@ class Watcher:
         self._prober.hurry(key, *(() if acts and self._is_pressing(entry, candidate, stable, now) else (None,)))
         if release.reason in (NODE_FAULT, ONE_POD_ONLY):
             _forgive(entry, _known(entry) - {pod.metadata.uid for pod in pods})
-        # Also those that have crashed by now, or are told to end: what they did while they answered is remembered.
-        on_faulty = {pod.metadata.uid for pod in _every(pods, release.revision) if pod.metadata.uid in faulty}
+        # Also those that have crashed by now: what they did while they answered is remembered. Not those that are told
+        # to end, which may take for ever where the node is gone: nobody looks at them any more.
+        on_faulty = {uid for uid in _alive(pods, release.revision) if uid in faulty}
         if recovered := entry.on_faulty - on_faulty:
             _forgive(entry, recovered, at_gateway=True)
         entry.on_faulty = on_faulty
@@ -253,15 +254,16 @@ def _compared(deployment: LLMDeployment, pods: Sequence[Pod]) -> list[str]:
 
 def _of(pods: Sequence[Pod], revision: str) -> list[str]:
     """The pods of a revision that may answer, by uid."""
-    return [
-        pod.metadata.uid
-        for pod in _every(pods, revision)
-        if pod.metadata.deletion_timestamp is None and pod.containers_ready
-    ]
+    return [pod.metadata.uid for pod in _alive(pods, revision).values() if pod.containers_ready]
 
 
-def _every(pods: Sequence[Pod], revision: str) -> list[Pod]:
-    return [pod for pod in pods if pod.metadata.labels.get(labels.REVISION) == revision]
+def _alive(pods: Sequence[Pod], revision: str) -> dict[str, Pod]:
+    """The pods of a revision that are not told to end, by uid."""
+    return {
+        pod.metadata.uid: pod
+        for pod in pods
+        if pod.metadata.labels.get(labels.REVISION) == revision and pod.metadata.deletion_timestamp is None
+    }
 
 
 def _counts(outcomes: Outcomes) -> dict[evidence.Indicator, evidence.Counts]:
