@@ -352,6 +352,21 @@ FOUND: dict[str, Scenario] = {
             version(111.1, "v1.0.0"),
         ),
     ),
+    "a Recreate ended what served, as it does, although the version before was still loaded": Scenario(
+        seed=41434,
+        load_seconds=3.0,
+        nodes=3,
+        incidents=(
+            Apply(
+                at=8.2,
+                deployment=NAME,
+                spec=spec("v1.0.0", 1, "15s", NOT_WATCHED, deployment=blue_green("5s")),
+            ),
+            Edit(at=74.4, deployment=NAME, spec={"resources": {"requests": {"nvidia.com/gpu": "2"}}}),
+            Edit(at=104.2, deployment=NAME, spec={"deployment": {"rolloutStrategy": "Recreate"}}),
+            Edit(at=107.4, deployment=NAME, spec={"resources": {"requests": {"cpu": 4}}}),
+        ),
+    ),
     "a share of the traffic was given to pods that had just gone with their service": Scenario(
         seed=29987,
         load_seconds=3.0,

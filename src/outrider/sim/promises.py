@@ -137,20 +137,29 @@ class Promises:
         if not takers(decode(change.old.data)) or (not change.removed and takers(obj)):
             return
         others = sum(count for slice_name, count in service.slices.items() if slice_name != meta["name"])
-        well = [
-            pod
-            for pod in self.truth.ready_pods(name)
-            if pod.ready_since is not None and now - pod.ready_since > KNOWN_READY
-        ]
-        existed = all(wish.exists for wish in service.recent(now - self.truth.window))
-        nothing = any(wish.exists and not wish.replicas for wish in service.recent(now - self.truth.window))
-        if nothing:
+        wishes = list(service.recent(now - self.truth.window))
+        existed = all(wish.exists for wish in wishes)
+        if any(wish.exists and not wish.replicas for wish in wishes):
             return  # no replica is wanted: a standby may be the last to go
+        well = self._known_ready(name, now, but_standby=any(not wish.least for wish in wishes))
         if well and not others and existed and now - service.disturbed_at > MOMENT:
             yield (
                 "never traffic to nothing while pods are ready",
                 f"the last endpoint of {name} goes while {len(well)} of its pods have been ready for a while",
             )
+
+    def _known_ready(self, name: str, now: float, *, but_standby: bool) -> list[PodTruth]:
+        """The pods that endpoints must have. `but_standby`: people want all that serves to end before anything else
+        comes, which an old version that is still loaded does not change.
+        """
+        selected = self.truth.service(name).selected
+        return [
+            pod
+            for pod in self.truth.ready_pods(name)
+            if pod.ready_since is not None
+            and now - pod.ready_since > KNOWN_READY
+            and not (but_standby and selected and pod.revision != selected)
+        ]
 
     # Where requests go
 
