@@ -9,7 +9,7 @@ from manual_clock import ManualClock
 
 from outrider.api.labels import DEPLOYMENT
 from outrider.api.meta import ObjectMeta
-from outrider.controllers.deployment.confirmed import Confirmed, confirm
+from outrider.controllers.deployment.confirmed import Confirmed, confirm, over
 from outrider.kube.api import ApiError, Forbidden, Kind, ListResult, Unavailable
 from outrider.kube.objects import NODE, POD
 from outrider.local.store import Store, StoreApi
@@ -86,8 +86,8 @@ def test_what_is_read_takes_the_place_of_what_was_remembered() -> None:
         await api.patch_status(NODE, "node-2", {"conditions": [{"type": "Ready", "status": "False"}]})
         found = await confirm(api, META, with_nodes=True)
         assert found.gone(own) == {own[0].metadata.uid}
-        assert [node.status.conditions for node in found.over_nodes(nodes)][:2] == [(), ()]
-        assert found.over_nodes(nodes)[2].status.conditions[0].status == "False"
-        assert [pod.metadata.name for pod in found.over_pods(everybody)] == [pod.metadata.name for pod in everybody]
+        assert [node.status.conditions for node in over(found.nodes, nodes)][:2] == [(), ()]
+        assert over(found.nodes, nodes)[2].status.conditions[0].status == "False"
+        assert [pod.metadata.name for pod in over(found.pods, everybody)] == [pod.metadata.name for pod in everybody]
 
     asyncio.run(story())

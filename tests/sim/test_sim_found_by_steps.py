@@ -53,6 +53,24 @@ def version(at: float, name: str) -> Edit:
     return Edit(at=at, deployment=NAME, spec={"model": {"version": name}})
 
 
+def gpu_lost_unheard(standby: str, rollback: dict[str, Any]) -> Scenario:
+    """A canary loses its GPU while the watch of pods is silent."""
+    return Scenario(
+        seed=29630,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(at=3.7, deployment=NAME, spec=spec("v1.0.0", 1, standby, rollback, deployment=blue_green("5s"))),
+            Edit(at=13.8, deployment=NAME, spec={"monitoring": {"labels": {"team": "a"}}}),
+            Crash(at=77.3, calls=12, down_seconds=10),
+            Edit(at=77.3, deployment=NAME, spec={"deployment": canary((25, "5s"))}),
+            Edit(at=149.9, deployment=NAME, spec={"serving": {"maxSequenceLength": 4096}}),
+            WatchTrouble(at=162.4, seconds=1, how="silent", plural="pods"),
+            GpuLost(at=193.4, deployment=NAME, place=0),
+        ),
+    )
+
+
 FOUND: dict[str, Scenario] = {
     "going back to what had lost a pod meanwhile ended the pods that made up for it": Scenario(
         seed=861,
@@ -286,42 +304,10 @@ FOUND: dict[str, Scenario] = {
             Steer(at=196.2, deployment=NAME, how="abort"),
         ),
     ),
-    "what a pod did whose GPU was lost was held against its version when another had taken its place": Scenario(
-        seed=29630,
-        load_seconds=3.0,
-        nodes=1,
-        incidents=(
-            Apply(
-                at=3.7,
-                deployment=NAME,
-                spec=spec("v1.0.0", 1, "0s", NOT_WATCHED, deployment=blue_green("5s")),
-            ),
-            Edit(at=13.8, deployment=NAME, spec={"monitoring": {"labels": {"team": "a"}}}),
-            Crash(at=77.3, calls=12, down_seconds=10),
-            Edit(at=77.3, deployment=NAME, spec={"deployment": canary((25, "5s"))}),
-            Edit(at=149.9, deployment=NAME, spec={"serving": {"maxSequenceLength": 4096}}),
-            WatchTrouble(at=162.4, seconds=1, how="silent", plural="pods"),
-            GpuLost(at=193.4, deployment=NAME, place=0),
-        ),
+    "what a pod did whose GPU was lost was held against its version when another had taken its place": gpu_lost_unheard(
+        "0s", NOT_WATCHED
     ),
-    "a good version was taken back, since nobody heard that its GPU was lost": Scenario(
-        seed=29630,
-        load_seconds=3.0,
-        nodes=1,
-        incidents=(
-            Apply(
-                at=3.7,
-                deployment=NAME,
-                spec=spec("v1.0.0", 1, "60s", WATCHED, deployment=blue_green("5s")),
-            ),
-            Edit(at=13.8, deployment=NAME, spec={"monitoring": {"labels": {"team": "a"}}}),
-            Crash(at=77.3, calls=12, down_seconds=10),
-            Edit(at=77.3, deployment=NAME, spec={"deployment": canary((25, "5s"))}),
-            Edit(at=149.9, deployment=NAME, spec={"serving": {"maxSequenceLength": 4096}}),
-            WatchTrouble(at=162.4, seconds=1, how="silent", plural="pods"),
-            GpuLost(at=193.4, deployment=NAME, place=0),
-        ),
-    ),
+    "a good version was taken back, since nobody heard that its GPU was lost": gpu_lost_unheard("60s", WATCHED),
     "a candidate that served nobody was replaced by another one of the same version, and was missed": Scenario(
         seed=29045,
         load_seconds=60.0,

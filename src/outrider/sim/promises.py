@@ -6,7 +6,6 @@ it could not yet know.
 """
 
 import asyncio
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from outrider.local.store.history import Change
 from outrider.local.store.records import decode
 from outrider.plan.deployment.rejection import ABORTED
 from outrider.sim.kubelet import has_condition, ready
-from outrider.sim.truth import ANY, PodTruth, Truth, is_of_drill, rejection, served_by, takers
+from outrider.sim.truth import ANY, NEVER, PodTruth, Truth, is_of_drill, rejection, served_by, takers
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -253,7 +252,7 @@ class Promises:
         if found is None or (before is not None and before["time"] == found["time"]):
             return
         version, name = str(obj["spec"]["version"]), str(obj["spec"]["deployment"])
-        if found["reason"] == ABORTED and self.truth.service(name).aborted_at > -math.inf:
+        if found["reason"] == ABORTED and self.truth.service(name).aborted_at > NEVER:
             return
         failed = self.truth.service(name).blamed.get(version)
         if failed is None or now - failed > self.truth.window:

@@ -5,7 +5,6 @@ within the `window` before.
 """
 
 import asyncio
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,6 +32,8 @@ from outrider.sim.kubelet import has_condition, ready
 
 ANY = ""
 """A version that depends on what served before: whatever the operator takes it to mean."""
+NEVER = -1e9
+"""Before everything."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ class Service:
     spec_revision: str = ANY
     pin: str | None = None
     """The version that a pin holds, None where there is no pin."""
-    disturbed_at: float = -1e9
+    disturbed_at: float = NEVER
     """When somebody last laid hands on what the operator owns, or a pod failed."""
-    faulty_until: float = -1e9
+    faulty_until: float = NEVER
     """Until when the scenario has something fail that may be this one's."""
     answered: set[str] = field(default_factory=set)
     """Versions of which a pod was ready at some time."""
@@ -91,7 +92,7 @@ class Service:
     taken_back: dict[str, str] = field(default_factory=dict)
     """Version to the rejection (its time) by which it was taken back, while that stands."""
     ever_taken_back: set[str] = field(default_factory=set)
-    aborted_at: float = -math.inf
+    aborted_at: float = NEVER
     """When somebody last asked for an abort of what is released."""
     beside: bool = False
     """Whether a version was ever to be released beside the old one, which takes pods for both."""
@@ -140,7 +141,7 @@ class Truth:
         self.pods: dict[str, PodTruth] = {}
         self.drilled: dict[str, tuple[bool, bool]] = {}
         """Pods of drills, by uid: whether each is ending, and whether it is loaded."""
-        self.hindered_until = -1e9
+        self.hindered_until = NEVER
         """Until when the scenario keeps operators from seeing or doing anything in time."""
         self._blamed: dict[str, float] = {}
         """Of versions that fail wherever they run, also in services that come later."""
@@ -219,9 +220,9 @@ class Truth:
     def blame(self, version: str, until: float, name: str = "") -> None:
         """Pods of the version fail until then; of one service, or of all."""
         if not name:
-            self._blamed[version] = max(self._blamed.get(version, -1e9), until)
+            self._blamed[version] = max(self._blamed.get(version, NEVER), until)
         for one in [self.service(name)] if name else self.services.values():
-            one.blamed[version] = max(one.blamed.get(version, -1e9), until)
+            one.blamed[version] = max(one.blamed.get(version, NEVER), until)
 
     # Following the store
 
@@ -289,9 +290,10 @@ class Truth:
         parsed = parse_deployment(msgspec.json.decode(change.record.data, type=LLMDeployment))
         service.spec = parsed.spec
         written = str(((obj.get("spec") or {}).get("model") or {}).get("version") or ANY)
-        known = not is_previous_stable(written) and parsed.spec is not None
-        service.spec_version = written if known else ANY
-        service.spec_revision = _revision_of(meta["name"], parsed.spec) if known and written else ANY
+        service.spec_version = service.spec_revision = ANY
+        if written and not is_previous_stable(written) and parsed.spec is not None:
+            service.spec_version = written
+            service.spec_revision = revision_spec(meta["name"], parsed.spec, PlanConfig().engine_image).hash
         self._wish(service)
 
     def _selector(self, change: Change, obj: Object) -> None:
@@ -337,10 +339,6 @@ class Truth:
             service.slices.pop(meta["name"], None)
         else:
             service.slices[meta["name"]] = takers(obj)
-
-
-def _revision_of(name: str, spec: LLMDeploymentSpec | None) -> str:
-    return revision_spec(name, spec, PlanConfig().engine_image).hash if spec is not None else ANY
 
 
 def rejection(obj: Object) -> dict[str, Any] | None:

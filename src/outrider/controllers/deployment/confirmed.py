@@ -7,6 +7,7 @@ is asked is not behind.
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from outrider.api.meta import ObjectMeta
 from outrider.api.names import label_value
 from outrider.kube.api import Api, Forbidden
 from outrider.kube.objects import NODE, POD, Node, Pod
+
+T = TypeVar("T", Pod, Node)
 
 
 class Confirmed(msgspec.Struct, frozen=True):
@@ -28,15 +31,11 @@ class Confirmed(msgspec.Struct, frozen=True):
         """Those of the cached pods, by uid, that there are no more."""
         return frozenset(pod.metadata.uid for pod in cached) - {pod.metadata.uid for pod in self.pods}
 
-    def over_pods(self, cached: Iterable[Pod]) -> list[Pod]:
-        """Pods of anybody, with what is known better."""
-        newer = {pod.metadata.uid: pod for pod in self.pods}
-        return [newer.get(pod.metadata.uid, pod) for pod in cached]
 
-    def over_nodes(self, cached: Iterable[Node]) -> list[Node]:
-        """All nodes, with what is known better."""
-        newer = {node.metadata.name: node for node in self.nodes}
-        return [newer.get(node.metadata.name, node) for node in cached]
+def over(read: Iterable[T], cached: Iterable[T]) -> list[T]:
+    """The cached objects, with what was read in place of what it is newer than."""
+    newer = {one.metadata.key: one for one in read}
+    return [newer.get(one.metadata.key, one) for one in cached]
 
 
 async def confirm(api: Api, meta: ObjectMeta, *, with_nodes: bool) -> Confirmed:

@@ -14,7 +14,7 @@ from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
 from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches, labelled_value
-from outrider.controllers.deployment.confirmed import Confirmed, confirm
+from outrider.controllers.deployment.confirmed import Confirmed, confirm, over
 from outrider.controllers.deployment.faults import faults, health_changed
 from outrider.controllers.deployment.front_door import FrontDoor
 from outrider.controllers.deployment.gather import (
@@ -223,8 +223,8 @@ class DeploymentController:
         gpu_pods: Sequence[Pod] = caches.pods.by_index(BY_GPU, "")
         if confirmed is not None:
             pods = [*confirmed.pods, *(pod for pod in pods if is_of_drill(pod))]
-            nodes = None if nodes is None else confirmed.over_nodes(nodes)
-            gpu_pods = confirmed.over_pods(gpu_pods)
+            nodes = None if nodes is None else over(confirmed.nodes, nodes)
+            gpu_pods = over(confirmed.pods, gpu_pods)
         serving = [pod for pod in pods if not is_of_drill(pod)]  # what a drill's pod answers is no evidence of anything
         revisions = caches.revisions.by_index(BY_DEPLOYMENT, meta.key)
         model_names = {one.spec.hash: one.spec.model_name for one in revisions}
