@@ -93,6 +93,24 @@ def test_the_tail_is_always_the_end_of_the_whole(
     assert read(run, tail_lines=count) == "".join(f"{line}\n" for line in tail)
 
 
+@pytest.mark.parametrize("tail", [None, 2])
+def test_what_is_printed_while_the_log_is_read_is_not_part_of_it(tmp_path: Path, tail: int | None) -> None:
+    """A container that prints without a pause would be read for ever, and its last two lines would be three."""
+    log = Log(str(tmp_path / "log"), 100, 100)
+    for number in range(5):
+        log.write("stdout", [(b"F", b"%d" % number)])
+
+    async def collect() -> bytes:
+        found = b""
+        async for chunk in read_log(tmp_path, LogOptions(tail_lines=tail), SystemClock()):
+            found += chunk
+            log.write("stdout", [(b"F", b"printed meanwhile")] * 3)  # beyond the end of this file, too
+            assert len(found) < 100, "it does not end"
+        return found
+
+    assert asyncio.run(collect()) == (b"0\n1\n2\n3\n4\n" if tail is None else b"3\n4\n")
+
+
 def pod(folder: Path, *, policy: str = "Always", containers: tuple[str, ...] = ("main",), name: str = "a") -> PodFolder:
     created = PodFolder(folder / "node-1" / f"uid-{name}")
     created.write(

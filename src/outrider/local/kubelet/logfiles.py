@@ -28,16 +28,27 @@ def log_files(run: Path) -> list[Path]:
         return []
 
 
-def tail_position(run: Path, lines: int) -> LogPosition:
-    """Where the last so many lines begin. Reads no more than those, from the end backwards."""
-    files = log_files(run)
+def end_position(run: Path) -> LogPosition:
+    """Where the output ends at this moment."""
+    for path in reversed(log_files(run)):
+        try:
+            return LogPosition(int(path.stem), path.stat().st_size)
+        except FileNotFoundError:
+            continue  # removed since
+    return LogPosition(0, 0)
+
+
+def tail_position(run: Path, lines: int, end: LogPosition) -> LogPosition:
+    """Where the last so many lines before `end` begin. Reads no more than those, from there backwards."""
     if lines <= 0:
-        return LogPosition(int(files[-1].stem), files[-1].stat().st_size) if files else LogPosition(0, 0)
+        return end
     ends = 0
     begin = LogPosition(0, 0)
-    for path in reversed(files):
+    for path in reversed(log_files(run)):
         number = int(path.stem)
-        for offset, complete in _line_starts_backwards(path):
+        if number > end.number:
+            continue
+        for offset, complete in _line_starts_backwards(path, end.offset if number == end.number else None):
             ends += complete
             if ends > lines:
                 return begin
@@ -46,11 +57,12 @@ def tail_position(run: Path, lines: int) -> LogPosition:
 
 
 class LogFollower:
-    """Reads a run's lines file after file, from a position on."""
+    """Reads a run's lines file after file, from a position on; given `until`, as if the output ended there."""
 
-    def __init__(self, run: Path, position: LogPosition) -> None:
+    def __init__(self, run: Path, position: LogPosition, until: LogPosition | None = None) -> None:
         self._run = run
         self._position = position
+        self._until = until
         self._number = -1
         self._handle: BinaryIO | None = None
         self._rest = b""
@@ -68,7 +80,7 @@ class LogFollower:
         """The next lines that are there, without their line ends; empty when there are no more for now."""
         while True:
             following = self._following()  # asked before reading: a file that has a successor grows no more
-            data = self._handle.read(BLOCK_BYTES) if self._handle is not None else b""
+            data = self._handle.read(self._most(self._handle)) if self._handle is not None else b""
             if data:
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 if lines:
@@ -78,8 +90,19 @@ class LogFollower:
             else:
                 self._open(following)
 
+    def _most(self, handle: BinaryIO) -> int:
+        """How many bytes to read at once."""
+        if self._until is None or self._number < self._until.number:
+            return BLOCK_BYTES
+        return max(0, min(BLOCK_BYTES, self._until.offset - handle.tell()))
+
     def _following(self) -> Path | None:
         """The file after the one that is being read; that one may have been removed by now, and the next few too."""
+        found = self._next_file()
+        too_late = found is not None and self._until is not None and int(found.stem) > self._until.number
+        return None if too_late else found
+
+    def _next_file(self) -> Path | None:
         if self._handle is not None:
             expected = self._run / "log" / f"{self._number + 1:06d}.log"
             if expected.exists():
@@ -99,14 +122,16 @@ class LogFollower:
             handle.seek(self._position.offset)
 
 
-def _line_starts_backwards(path: Path) -> Iterator[tuple[int, bool]]:
-    """Offset of each line, the last one first, and whether it is the last part of a line (tag F)."""
+def _line_starts_backwards(path: Path, end: int | None) -> Iterator[tuple[int, bool]]:
+    """Offset of each line before `end` (None: the file's), the last one first, and whether it is the last part of a
+    line (tag F).
+    """
     try:
         handle = path.open("rb")
     except FileNotFoundError:
         return
     with handle:
-        end = os.fstat(handle.fileno()).st_size
+        end = os.fstat(handle.fileno()).st_size if end is None else end
         if not end:
             return
         with mmap.mmap(handle.fileno(), end, access=mmap.ACCESS_READ) as view:

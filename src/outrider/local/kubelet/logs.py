@@ -10,7 +10,7 @@ import msgspec
 from outrider.kube.api import BadRequest, NotFound
 from outrider.kube.clock import Clock, SystemClock
 from outrider.local.kubelet.layout import PodFolder, PodRecord, pod_folders
-from outrider.local.kubelet.logfiles import LogFollower, LogPosition, tail_position
+from outrider.local.kubelet.logfiles import LogFollower, LogPosition, end_position, tail_position
 from outrider.local.kubelet.runtime import RunExit, is_locked, read_exit
 from outrider.local.store.log_source import LogOptions
 
@@ -85,7 +85,7 @@ def _previous_run(folder: PodFolder, record: PodRecord, name: str, attempts: lis
 
 
 async def read_log(run: Path, options: LogOptions, clock: Clock) -> AsyncIterator[bytes]:
-    """The output of one run. With `follow` it ends when the run has ended and all has been read."""
+    """The output of one run up to this moment. With `follow` also what comes, until the run has ended."""
     left = options.limit_bytes
     async for chunk in _read_log(run, options, clock):
         if left is None:
@@ -99,10 +99,12 @@ async def read_log(run: Path, options: LogOptions, clock: Clock) -> AsyncIterato
 
 async def _read_log(run: Path, options: LogOptions, clock: Clock) -> AsyncIterator[bytes]:
     since = _since(options, clock)
+    end = await asyncio.to_thread(end_position, run)
     position = LogPosition(0, 0)
     if options.tail_lines is not None:
-        position = await asyncio.to_thread(tail_position, run, options.tail_lines)
-    with LogFollower(run, position) as follower:
+        position = await asyncio.to_thread(tail_position, run, options.tail_lines, end)
+    # A container that prints without a pause would else be read for ever, and its last line be followed by others.
+    with LogFollower(run, position, None if options.follow else end) as follower:
         while True:
             # Asked before reading: what the run wrote before its end is then surely read.
             ended = not options.follow or not is_locked(run)

@@ -7,7 +7,7 @@ keeps the input of a container: its standard input is empty.
 import asyncio
 from pathlib import Path
 
-from outrider.local.kubelet.logfiles import LogFollower, tail_position
+from outrider.local.kubelet.logfiles import LogFollower, end_position
 from outrider.local.kubelet.runtime import is_locked
 from outrider.local.kubelet.server.statuses import SUCCESS, Status
 from outrider.local.kubelet.server.streams import ClientStreams, Output
@@ -35,7 +35,7 @@ async def attach(run: Path, streams: ClientStreams) -> Status:
 
 
 async def _follow(run: Path, streams: ClientStreams) -> None:
-    position = await asyncio.to_thread(tail_position, run, 0)
+    position = await asyncio.to_thread(end_position, run)
     with LogFollower(run, position) as follower:
         while True:
             # Asked before reading: what the run wrote before its end is then surely read.
