@@ -8,7 +8,7 @@ from virtual_kube import LoopClock, MemoryApi, run_virtually, running, until
 
 from outrider.api.meta import ObjectMeta
 from outrider.kube.api import Forbidden, NotFound, Unavailable
-from outrider.kube.events import BURST, MOST_PENDING, EventRecorder
+from outrider.kube.events import BURST, MOST_PENDING, REFILL_SECONDS, EventRecorder
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.kube.objects import EVENT, NODE, POD, Node, Pod
 
@@ -131,6 +131,24 @@ def test_a_noisy_object_is_limited_and_a_quiet_one_is_not() -> None:
             desk.note(reason="Later")
             desk.note(reason="TooSoon")
             await until(lambda: len(desk.api.creates) == BURST + 2)
+
+    run_virtually(story)
+
+
+def test_what_makes_no_difference_any_more_is_forgotten() -> None:
+    """A release of every ten minutes leaves a dozen notes that never come again."""
+
+    async def story() -> None:
+        desk = Desk()
+        async with running(desk.recorder.run()):
+            for number in range(100):
+                desk.note(PODS[0], note=f"went back to v{number}")
+                await asyncio.sleep(600)
+            assert desk.recorder.remembered == 2, "the last series, and its object"
+            desk.note(PODS[1])
+            await asyncio.sleep(BURST * REFILL_SECONDS)
+            desk.note(PODS[2])
+            assert desk.recorder.remembered == 2, "of objects with a full burst nothing has to be known"
 
     run_virtually(story)
 

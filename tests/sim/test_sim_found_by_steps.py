@@ -16,6 +16,7 @@ from outrider.sim.incidents import (
     Meddle,
     NodeLost,
     Pin,
+    PodFault,
     Remove,
     Scenario,
     SlowLoads,
@@ -351,6 +352,21 @@ FOUND: dict[str, Scenario] = {
             Edit(at=74.4, deployment=NAME, spec={"resources": {"requests": {"nvidia.com/gpu": "2"}}}),
             Edit(at=104.2, deployment=NAME, spec={"deployment": {"rolloutStrategy": "Recreate"}}),
             Edit(at=107.4, deployment=NAME, spec={"resources": {"requests": {"cpu": 4}}}),
+        ),
+    ),
+    "a preview that served nobody ended as people went back to the same version with other resources": Scenario(
+        seed=46487,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=9.9,
+                deployment=NAME,
+                spec=spec("v1.1.0", 2, "15s", NOT_WATCHED, deployment=blue_green("30s"), resources=TWO_GPUS),
+            ),
+            Edit(at=26.7, deployment=NAME, spec={"resources": {"requests": {"nvidia.com/gpu": "1"}}}),
+            PodFault(at=26.7, seconds=33, deployment=NAME, place=1, how="crashes"),
+            version(45.4, "previous-stable"),
         ),
     ),
     "a share of the traffic was given to pods that had just gone with their service": Scenario(

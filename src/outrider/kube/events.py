@@ -10,8 +10,9 @@ burst of 25 events, and then one more every five minutes.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import structlog
@@ -35,12 +36,15 @@ COUNT_SECONDS = 30.0
 MOST_PENDING = 1000
 """Events that wait to be written; while there are so many, further ones are dropped."""
 MOST_REMEMBERED = 4096
-"""Series and objects that are remembered, the least recently used forgotten first."""
+"""Series, and objects, that are remembered at most, the least recently used forgotten first. Those about which nothing
+happened any more, so that they make no difference, are forgotten anyway."""
 ATTEMPTS = 12
 PATIENCE = Backoff(first=1.0, limit=60.0)
 """A server that cannot be reached is tried so often and at these intervals: for about six minutes."""
 NOTE_BYTES = 1024
 """What an API server allows a note to be."""
+
+T = TypeVar("T")
 
 EventKind = Literal["Normal", "Warning"]
 
@@ -96,6 +100,11 @@ class EventRecorder:
         except Exception:
             log.exception("an event could not be noted", reason=reason)
 
+    @property
+    def remembered(self) -> int:
+        """How many series and objects it knows of."""
+        return len(self._series) + len(self._tokens)
+
     async def run(self) -> None:
         """Write what was noted, until cancelled."""
         while True:
@@ -122,7 +131,7 @@ class EventRecorder:
             series = self._new_series(regarding, event_type, reason, note, action, now)
             self._series[key] = series
             self._series.move_to_end(key)
-            _trim(self._series)
+            _trim(self._series, lambda one: now - one.last > SERIES_SECONDS)
         self._enqueue(series)
 
     def _new_series(
@@ -155,7 +164,7 @@ class EventRecorder:
         allowed = tokens >= 1
         self._tokens[about] = (tokens - 1 if allowed else tokens, now)
         self._tokens.move_to_end(about)
-        _trim(self._tokens)
+        _trim(self._tokens, lambda one: now - one[1] >= BURST * REFILL_SECONDS)
         return allowed
 
     def _enqueue(self, series: _Series) -> None:
@@ -219,6 +228,7 @@ def _shortened(note: str) -> str:
     return encoded[: NOTE_BYTES - 3].decode(errors="ignore") + "..."
 
 
-def _trim(memory: "OrderedDict[Any, Any]") -> None:
-    while len(memory) > MOST_REMEMBERED:
+def _trim(memory: "OrderedDict[Any, T]", is_over: Callable[[T], bool]) -> None:
+    """Forget what is over, of what is in the order of last use, and what is too much."""
+    while memory and (len(memory) > MOST_REMEMBERED or is_over(next(iter(memory.values())))):
         memory.popitem(last=False)

@@ -48,6 +48,8 @@ class Wish:
     revision: str = ANY
     """The hash of what the spec says; empty where that depends on what served before, or a pin holds."""
     pinned: bool = False
+    goes_back: bool = False
+    """Whether it is `previous-stable`, by a pin or by the spec: never what has not served."""
     replicas: int = 0
     surge: int = 0
     unavailable: int = 0
@@ -77,6 +79,7 @@ class Service:
     generation: int = 0
     spec_version: str = ANY
     spec_revision: str = ANY
+    spec_goes_back: bool = False
     pin: str | None = None
     """The version that a pin holds, None where there is no pin."""
     disturbed_at: float = NEVER
@@ -114,7 +117,9 @@ class Service:
         before = self.wishes[-1] if self.wishes else Wish(at)
         made = replace(before, since=at, exists=self.generation > 0, version=version)
         revision = self.spec_revision if self.pin is None else ANY
-        made = replace(made, spec_version=self.spec_version, revision=revision, pinned=self.pin is not None)
+        goes_back = self.spec_goes_back if self.pin is None else self.pin == ANY
+        made = replace(made, spec_version=self.spec_version, revision=revision, goes_back=goes_back)
+        made = replace(made, pinned=self.pin is not None)
         if self.spec is not None:  # while it is invalid, what was wanted before goes on
             rolling, replicas = self.spec.deployment.rolling_update, self.spec.desired_replicas
             surge = resolve(rolling.max_surge, replicas, round_up=True)
@@ -177,7 +182,8 @@ class Truth:
         never served in full.
         """
         service = self.service(name)
-        unwanted = bool(service.wishes) and service.wishes[-1].version not in {ANY, pod.version}
+        wish = service.wishes[-1] if service.wishes else Wish(NEVER)
+        unwanted = wish.goes_back or wish.version not in {ANY, pod.version}
         return unwanted and bool(service.selected) and pod.revision not in {service.selected, *service.proven}
 
     def is_superseded(self, name: str, pod: PodTruth) -> bool:
@@ -282,6 +288,7 @@ class Truth:
             if service.generation:
                 service.generation, service.spec = 0, None
                 service.spec_version = service.spec_revision = ANY
+                service.spec_goes_back = False
                 self._wish(service)
             return
         if meta["generation"] == service.generation and change.old is not None:
@@ -291,6 +298,7 @@ class Truth:
         service.spec = parsed.spec
         written = str(((obj.get("spec") or {}).get("model") or {}).get("version") or ANY)
         service.spec_version = service.spec_revision = ANY
+        service.spec_goes_back = is_previous_stable(written)
         if written and not is_previous_stable(written) and parsed.spec is not None:
             service.spec_version = written
             service.spec_revision = revision_spec(meta["name"], parsed.spec, PlanConfig().engine_image).hash
