@@ -220,6 +220,9 @@ def test_a_third_version_in_the_middle_begins_at_the_first_step_beside_what_serv
     assert (at.version, at.step, at.weight) == ("v3.0.0", 0, 10)
     assert sizes(made) == {"v1.0.0": 4, "v3.0.0": 1}
     assert (selected(made), weights(made)) == ("v1.0.0", [90, 10])
+    one, two, three = (f"{name} (revision {made.revision(name).spec.hash})" for name in ("v1.0.0", "v2.0.0", "v3.0.0"))
+    told = [event.note for event in made.events if event.reason == "ReleaseStarted"]
+    assert told[1:] == [f"Releasing from {one} to {two}.", f"Releasing from {one} to {three}, and {two} no more."]
 
 
 def test_the_first_release_ever_has_nothing_beside_it() -> None:

@@ -41,14 +41,15 @@ def _revision(facts: Facts, before: LLMDeploymentStatus, after: LLMDeploymentSta
     back = facts.effective.source == ROLLED_BACK or (
         target is not None and known.get(before.effective_revision, 0) > target.sequence
     )
-    reason, verb = ("RollbackStarted", "Rolling back") if back else ("ReleaseStarted", "Releasing")
-    return [
-        Emit(
-            "Normal",
-            reason,
-            f"{verb} from {before.effective_version} (revision {before.effective_revision}) to {what}.",
-        )
-    ]
+    left = f"{before.effective_version} (revision {before.effective_revision})"
+    if back:
+        return [Emit("Normal", "RollbackStarted", f"Rolling back from {left} to {what}.")]
+    begun = after.release
+    if begun is None or before.effective_revision in (begun.revision, begun.stable_revision):
+        return [Emit("Normal", "ReleaseStarted", f"Releasing from {left} to {what}.")]
+    # What is left was only about to take the place of another one, which still serves.
+    serving = f"{begun.stable_version} (revision {begun.stable_revision})"
+    return [Emit("Normal", "ReleaseStarted", f"Releasing from {serving} to {what}, and {left} no more.")]
 
 
 def _condition(
