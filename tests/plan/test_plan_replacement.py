@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from plan_world import PlanWorld
+from release_world import go_on, release, released, sizes, world
 
+from outrider.api import labels
 from outrider.api.meta import format_time
 from outrider.plan.actions import Evict
 from outrider.plan.deployment.replacement import AGAIN, PATIENCE
@@ -25,7 +27,7 @@ def sick(made: PlanWorld, pod: dict[str, Any]) -> None:
     told = [{"name": GPU, "resources": [{"resourceID": "GPU-1", "health": "Unhealthy"}]}]
     pod["status"]["containerStatuses"] = [{"name": "model-server", "allocatedResourcesStatus": told}]
     (node,) = (one for one in made.nodes if one["metadata"]["name"] == pod["spec"]["nodeName"])
-    node["status"]["capacity"] = {GPU: "8"}
+    node["status"].setdefault("capacity", dict(node["status"]["allocatable"]))
     node["status"]["allocatable"] = {GPU: str(int(node["status"]["allocatable"][GPU]) - 1)}
 
 
@@ -136,6 +138,35 @@ def test_it_is_replaced_and_the_service_is_whole_again() -> None:
     assert made.status.phase == "Ready"
     assert [pod["metadata"]["name"] for pod in made.pods] == ["llama-2", "llama-3"]
     assert [event.reason for event in made.events].count("EvictedForGPUFault") == 1
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["in its time", "when its time is over"])
+def test_a_version_on_standby_gives_its_gpus_to_a_replica_that_lost_its_own(over: bool) -> None:
+    """Kept because what took over does not answer in full, it would hold the very GPUs that this one lacks."""
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 80)
+    assert release(made).stage == "Standby"
+    made.foreign_pod("other", "other", "node-0", 16 - 2 * 4)
+    lost = next(pod for pod in made.pods if pod["metadata"]["labels"][labels.MODEL_VERSION] == "v2.0.0")
+    if over:
+        down(made, lost)
+        lost["age"] = -60
+        go_on(made, 400, rounds=40)
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
+    _crashes(made, lost)
+    go_on(made)
+    assert sizes(made) == {"v2.0.0": 4}
+    assert made.condition("Ready").status == "True"
+
+
+def test_a_version_that_takes_requests_gives_up_none_for_it() -> None:
+    made = world(canary={"steps": [{"weight": 50, "duration": "1h"}]})
+    released(made)
+    made.foreign_pod("other", "other", "node-0", 16 - 4 - 2)
+    lost = next(pod for pod in made.pods if pod["metadata"]["labels"][labels.MODEL_VERSION] == "v2.0.0")
+    _crashes(made, lost)
+    assert not [action for action in made.plan().actions if isinstance(action, Evict)]
 
 
 def test_of_many_one_goes_at_a_time() -> None:

@@ -354,6 +354,27 @@ FOUND: dict[str, Scenario] = {
             Edit(at=107.4, deployment=NAME, spec={"resources": {"requests": {"cpu": 4}}}),
         ),
     ),
+    "a version on standby held the GPUs that a replica of its successor lacked, until somebody came": Scenario(
+        seed=45400,
+        load_seconds=3.0,
+        nodes=3,
+        incidents=(
+            Apply(
+                at=4.9,
+                deployment="mistral",
+                spec=spec("v1.1.0", 3, "15s", {**WATCHED, "window": "60s"}, resources=TWO_GPUS),
+            ),
+            Apply(
+                at=16.4,
+                deployment=NAME,
+                spec=spec("v1.1.0", 3, "60s", {**WATCHED, "window": "60s"}, resources=TWO_GPUS),
+            ),
+            GpuLost(at=49.6, deployment="mistral", place=2),
+            Edit(at=85.1, deployment=NAME, spec={"replicas": 4}),
+            Edit(at=133, deployment=NAME, spec={"deployment": blue_green("5s"), "model": {"version": "v1.0.0"}}),
+            GpuLost(at=189.2, deployment=NAME, place=3),
+        ),
+    ),
     "a preview that served nobody ended as people went back to the same version with other resources": Scenario(
         seed=46487,
         load_seconds=3.0,

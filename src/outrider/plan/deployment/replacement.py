@@ -1,15 +1,20 @@
 """A replica whose GPU is faulty, and that serves nobody, is made anew on another GPU.
 
 A container keeps its GPUs however often it is restarted, so that such a pod crashes or stays silent until somebody
-removes it. Removing it loses nothing, for it does not serve; but it gains something only where another GPU is free.
+removes it. Removing it loses nothing, for it does not serve; but it gains something only where another GPU is free, or
+is held by the version before, which is only loaded: that gives way to a replica that finds no node.
 One goes at a time, so that what is taken for a fault of many GPUs does not empty a service. A pod that still answers
 is left alone: what it does badly is not blamed on its version, and people are told.
 """
+
+from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
 from outrider.api.meta import Instant
 from outrider.plan.actions import Evict
+from outrider.plan.deployment import fleet
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import CRASH_REASONS
 from outrider.plan.deployment.snapshot import PodView
@@ -67,11 +72,30 @@ def _shows(facts: Facts, pod: PodView) -> bool:
 
 
 def _has_room(facts: Facts, pod: PodView) -> bool:
-    """Whether a healthy GPU is free for it. An operator that may not read nodes lets the scheduler find out: a pod that
-    waits for a GPU serves no less than one that cannot use its own.
+    """Whether a healthy GPU is free for it, or will be. An operator that may not read nodes lets the scheduler find
+    out: a pod that waits for a GPU serves no less than one that cannot use its own.
     """
     found = facts.snapshot.capacity
-    return found is None or any(node.free >= pod.gpus for node in found.nodes)
+    if found is None:
+        return True
+    gives_way = _gives_way(facts, pod)
+    return any(
+        node.schedulable and node.gpus - node.used + gives_way.get(node.name, 0) >= pod.gpus for node in found.nodes
+    )
+
+
+def _gives_way(facts: Facts, pod: PodView) -> Mapping[str, int]:
+    """By node, the GPUs of pods of other versions that take no requests and end where this one's successor finds no
+    node (`fleet.others`).
+    """
+    target = facts.effective.target
+    if target is None or pod.revision != target.hash:
+        return {}
+    held: Counter[str] = Counter()
+    for one in fleet.alive(facts.snapshot):
+        if one.revision != pod.revision and fleet.is_idle(facts.traffic, one.revision):
+            held[one.node] += one.gpus
+    return held
 
 
 def _evicted(facts: Facts, pod: PodView) -> Evict:
