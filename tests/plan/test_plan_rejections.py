@@ -92,6 +92,38 @@ def test_the_revision_that_was_chosen_stays_chosen(world: PlanWorld) -> None:
     assert world.serving_versions() == {"v1.0.0"}, "and not v1.1.0, which served later"
 
 
+def test_what_has_served_since_goes_on_when_the_spec_asks_again_for_what_was_rolled_back(world: PlanWorld) -> None:
+    reject(world, "v1.1.0", fallback=world.revision("v1.0.0").spec.hash)
+    world.settle()
+    world.version("v2.0.0")
+    world.settle()
+    world.events.clear()
+    world.version("v1.1.0")
+    world.settle()
+    assert world.serving_versions() == {"v2.0.0"}, "and not v1.0.0, which nobody asked for"
+    assert "v2.0.0" in world.condition("RolledBack").message
+    assert "RollbackStarted" not in {one.reason for one in world.events}
+
+
+def test_a_candidate_gives_way_to_what_serves_when_the_spec_asks_again_for_what_was_rolled_back(
+    world: PlanWorld,
+) -> None:
+    reject(world, "v1.1.0", fallback=world.revision("v1.0.0").spec.hash)
+    world.settle()
+    world.version("v2.0.0")
+    world.settle()
+    world.load_ticks = 100
+    world.version("v3.0.0")
+    for _ in range(3):
+        world.reconcile()
+        world.tick()
+    assert world.status.effective_version == "v3.0.0"
+    world.version("v1.1.0")
+    world.settle()
+    assert world.serving_versions() == {"v2.0.0"}
+    assert world.status.effective_version == "v2.0.0"
+
+
 def test_a_fallback_that_was_rolled_back_itself_is_passed_over(world: PlanWorld) -> None:
     world.version("v1.2.0")
     world.settle()

@@ -223,7 +223,7 @@ class Promises:
             # there before it.
             asked |= {wish.spec_version for wish in wishes}
         service = self.truth.service(name)
-        if after in service.answered and any(version in service.taken_back for version in asked):
+        if after in service.answered and not asked.isdisjoint(service.taken_back.values()):
             return  # it takes the place of one that was taken back
         if ANY not in asked and after not in asked:
             only = ", ".join(sorted(asked)) or "nothing"

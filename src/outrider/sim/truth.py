@@ -93,7 +93,7 @@ class Service:
     blamed: dict[str, float] = field(default_factory=dict)
     """Version to the moment until which something failed that may have been it."""
     taken_back: dict[str, str] = field(default_factory=dict)
-    """Version to the rejection (its time) by which it was taken back, while that stands."""
+    """Revision to version: those that were taken back, while that stands."""
     ever_taken_back: set[str] = field(default_factory=set)
     aborted_at: float = NEVER
     """When somebody last asked for an abort of what is released."""
@@ -328,13 +328,14 @@ class Truth:
             self._wish(service)
 
     def _revision(self, change: Change, obj: Object) -> None:
-        service, version, found = self.service(obj["spec"]["deployment"]), obj["spec"]["version"], rejection(obj)
+        service, found = self.service(obj["spec"]["deployment"]), rejection(obj)
+        revision, version = obj["spec"]["hash"], obj["spec"]["version"]
         if (obj.get("status") or {}).get("firstServedTime"):
-            service.proven.add(obj["spec"]["hash"])
+            service.proven.add(revision)
         if found is None or found.get("lifted") or change.removed:
-            service.taken_back.pop(version, None)
+            service.taken_back.pop(revision, None)
         else:
-            service.taken_back[version] = found["time"]
+            service.taken_back[revision] = version
             service.ever_taken_back.add(version)
 
     def _endpoints(self, change: Change, obj: Object) -> None:

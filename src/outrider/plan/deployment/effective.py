@@ -132,15 +132,31 @@ def _as_it_is(snapshot: Snapshot, choice: Effective) -> Effective:
 
 def _unless_rejected(snapshot: Snapshot, wish: Effective) -> Effective:
     """What took its place, where what the spec asks for was rolled back: being asked for again, by Git every few
-    seconds, does not make it better. With nothing to go back to, what is asked for is better than nothing.
+    seconds, does not make it better. Where another version has served since, that one goes on: nobody asked for what
+    took its place back then. With nothing to go back to, what is asked for is better than nothing.
     """
     found = find_revision(snapshot.revisions, wish.target.hash) if wish.target is not None else None
     if found is None or not rejection.stands(found):
         return wish
-    instead = _fallback(snapshot, found)
+    later = _served_since(snapshot, found)
+    instead = Effective(ROLLED_BACK, later.spec) if later is not None else _fallback(snapshot, found)
     if instead is None:
         return wish
     return msgspec.structs.replace(instead, source=ROLLED_BACK, desired=wish.desired, alias=wish.alias)
+
+
+def _served_since(snapshot: Snapshot, found: ModelRevision) -> ModelRevision | None:
+    """What was made true by the spec after `found` had been rolled back: the current revision, or the one beside which
+    that is released. None where a pin made it so, or it is no good.
+    """
+    current, release = current_revision(snapshot), snapshot.deployment.status.release
+    if snapshot.deployment.status.pinned or current == found.spec.hash:
+        return None
+    beside = release.stable_revision if release is not None and release.revision == current else ""
+    for one in (find_revision(snapshot.revisions, current), find_revision(snapshot.revisions, beside)):
+        if one is not None and one is not found and has_served(one) and not rejected(snapshot, one):
+            return one
+    return None
 
 
 def _fallback(snapshot: Snapshot, found: ModelRevision) -> Effective | None:
