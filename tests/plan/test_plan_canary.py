@@ -225,6 +225,23 @@ def test_a_third_version_in_the_middle_begins_at_the_first_step_beside_what_serv
     assert told[1:] == [f"Releasing from {one} to {two}.", f"Releasing from {one} to {three}, and {two} no more."]
 
 
+def test_where_requests_go_that_did_not_before_pods_are_to_be_read_anew_first() -> None:
+    """A plan that only waits asks for nothing."""
+    made = world()
+    made.version("v2.0.0")
+    seen = []
+    for _ in range(120):
+        before, asked = weights(made), made.plan().confirm_first
+        made.reconcile()
+        made.tick(2.0)
+        assert asked or weights(made) in (before, [100, 0], [1])
+        seen += [weights(made)] if asked else []
+    assert [90, 10] in seen
+    assert [50, 50] in seen
+    assert [1] in seen, "all requests go to the new version"
+    assert len(seen) < 6
+
+
 def test_the_first_release_ever_has_nothing_beside_it() -> None:
     made = world()
     assert made.status.release is None

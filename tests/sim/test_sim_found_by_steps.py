@@ -354,6 +354,29 @@ FOUND: dict[str, Scenario] = {
             Edit(at=107.4, deployment=NAME, spec={"resources": {"requests": {"cpu": 4}}}),
         ),
     ),
+    "a version that was asked for again got a share of the traffic for the pod that it had had before": Scenario(
+        seed=50928,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=18.6,
+                deployment=NAME,
+                spec=spec("v1.0.0", 1, "0s", NOT_WATCHED, deployment=canary((25, "20s"), (34, "20s"))),
+            ),
+            Apply(
+                at=24.6, deployment="mistral", spec=spec("v1.1.0", 3, "15s", NOT_WATCHED, deployment=blue_green("5s"))
+            ),
+            Edit(at=39.9, deployment="mistral", spec={"model": {"loading": {"useSharedMemory": False}}}),
+            WatchTrouble(at=39.9, seconds=27, how="expired", plural="nodes"),
+            version(60.3, "v2.0.0"),
+            WatchTrouble(at=60.3, seconds=3.2, how="expired", plural="deployments"),
+            Edit(at=130.5, deployment="mistral", spec={"disruption": {"maxUnavailable": 1}}),
+            Pin(at=136.1, deployment=NAME, version="v1.0.0"),
+            WatchTrouble(at=136.1, seconds=33, how="broken"),
+            Unpin(at=158.8, deployment=NAME),
+        ),
+    ),
     "a version on standby held the GPUs that a replica of its successor lacked, until somebody came": Scenario(
         seed=45400,
         load_seconds=3.0,

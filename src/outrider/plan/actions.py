@@ -103,6 +103,6 @@ class Plan(msgspec.Struct, frozen=True):
     """The reasons, in sentences, with the evidence that led to them."""
     requeue_at: Instant | None = None
     """When to look again although nothing changes."""
-    takes_back: bool = False
-    """A version is taken back for what its pods did: they are to be read anew, and this planned again, before it is
-    carried out."""
+    confirm_first: bool = False
+    """Much depends on its pods, for a version is taken back for what they did, or requests are sent where fewer went
+    before: they are to be read anew, and this planned again, before it is carried out."""

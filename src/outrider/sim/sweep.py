@@ -3,11 +3,14 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from outrider.sim.draw import draw
@@ -17,8 +20,8 @@ from outrider.sim.run import run
 
 T = TypeVar("T")
 
-BATCH = 4
-"""Seeds that a worker plays before it reports: about a second's work."""
+BATCH_SECONDS = 1200.0
+"""Virtual seconds of trouble that a worker plays before it reports: about a second's work, or one scenario."""
 AHEAD = 3
 """Batches that each worker has in hand or waiting, so that none is idle and little is lost when it ends early."""
 EDITS_IN_A_CHAIN = 50
@@ -61,40 +64,61 @@ def edited(seed: int) -> Edited:
 
 def sweep(seeds: Iterable[int], seconds: float, *, jobs: int = 0) -> Iterator[Played]:
     """Play the scenarios of the seeds, as they end. `jobs` processes; 0 for one per core. May be left at any time."""
-    return _spread(partial(play, seconds=seconds), seeds, jobs)
+    return _spread(partial(play, seconds=seconds), seeds, jobs, max(1, int(BATCH_SECONDS / seconds)))
 
 
 def sweep_edits(first: int, count: int, *, jobs: int = 0) -> Iterator[Edited]:
     """So many edits, in chains that begin with the seed `first`."""
     chains = -(-count // EDITS_IN_A_CHAIN)
-    return _spread(edited, range(first, first + chains), jobs)
+    return _spread(edited, range(first, first + chains), jobs, 1)
 
 
-def _spread(work: Callable[[int], T], seeds: Iterable[int], jobs: int) -> Iterator[T]:
+def _spread(work: Callable[[int], T], seeds: Iterable[int], jobs: int, batch: int) -> Iterator[T]:
+    """`batch` seeds at a time. Whoever leaves early ends the workers where they are."""
     jobs = jobs or os.cpu_count() or 1
-    rest = iter(seeds)
+    rest, others = iter(seeds), set(multiprocessing.active_children())
     # Fresh processes: a fork would take over whatever event loop and threads its parent has.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts_alone) as pool:
-        pending: set[Future[list[T]]] = set()
-        try:
-            while True:
-                while len(pending) < jobs * AHEAD and (batch := tuple(islice(rest, BATCH))):
-                    pending.add(pool.submit(_each, work, batch))
-                if not pending:
-                    return
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield from future.result()
-        finally:
-            for future in pending:
-                future.cancel()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_depend_on_the_parent)
+    pending: set[Future[list[T]]] = set()
+    try:
+        while True:
+            while len(pending) < jobs * AHEAD and (some := tuple(islice(rest, batch))):
+                with _interrupts_held():
+                    pending.add(pool.submit(_each, work, some))
+            if not pending:
+                break
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from future.result()
+    except BaseException:
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _each(work: Callable[[int], T], seeds: tuple[int, ...]) -> list[T]:
     return [work(seed) for seed in seeds]
 
 
-def _leave_interrupts_alone() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone deals with it."""
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C comes a moment later: processes that are started meanwhile never get to know of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _depend_on_the_parent() -> None:
+    """Ctrl-C reaches every process of the terminal; the parent alone deals with it. A parent that was killed cannot."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

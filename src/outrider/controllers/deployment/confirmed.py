@@ -1,8 +1,9 @@
-"""What speaks against a version, looked at once more before it is taken back: caches may be behind and not know it.
+"""Pods and nodes, looked at once more before a version is taken back or gets requests: caches may be behind and not
+know it.
 
 A watch that has fallen silent is found dead only after a minute. Probes fail at once, so that in this minute a pod
-whose GPU or node was lost, or that is long gone, looks like one whose version is bad. What the API server says when it
-is asked is not behind.
+whose GPU or node was lost, or that is long gone, looks like one whose version is bad; and one that is gone may look as
+if it were ready for requests. What the API server says when it is asked is not behind.
 """
 
 import asyncio

@@ -179,7 +179,7 @@ class DeploymentController:
             self._probing_since = now
         snapshot = self._snapshot(deployment, now)
         decided = plan(snapshot, now)
-        if decided.takes_back:
+        if decided.confirm_first:
             snapshot = await self._confirmed(deployment, now)
             decided = plan(snapshot, now)
         try:
@@ -193,15 +193,15 @@ class DeploymentController:
         return Result(None if decided.requeue_at is None else max(0.0, decided.requeue_at - self._clock.now()))
 
     async def _confirmed(self, deployment: LLMDeployment, now: Instant) -> Snapshot:
-        """What to plan from where a version would be taken back: with its pods as they are at this moment. What was
-        counted of pods that are gone, and of which the cache does not know it, is no evidence.
+        """What to plan from where much depends on the pods: with those that there are at this moment. What was counted
+        of pods that are gone, and of which the cache does not know it, is no evidence.
         """
         meta = deployment.metadata
         confirmed = await confirm(self._api, meta, with_nodes=self._caches.nodes is not None)
         gone = confirmed.gone(pod for pod in self._pods(meta) if not is_of_drill(pod))
         if not gone:
             return self._snapshot(deployment, now, confirmed)
-        log.warning("the cache is behind: no version is taken back for what pods did that are gone", pods=sorted(gone))
+        log.warning("the cache is behind: what pods did that are gone decides nothing", pods=sorted(gone))
         self._watcher.doubt(meta.key, gone)
         return msgspec.structs.replace(self._snapshot(deployment, now, confirmed), watch=None)
 

@@ -76,7 +76,8 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         actions=tuple(actions),
         because=_because(facts, status, applies),
         requeue_at=_requeue_at(facts, judgement, release, (drilled.looks_again_at, replaced.looks_again_at)),
-        takes_back=release is not None and release.rejection is not None and release.rejection.reason != ABORTED,
+        confirm_first=traffic.gives_more(before.traffic, divided)
+        or (release is not None and release.rejection is not None and release.rejection.reason != ABORTED),
     )
 
 

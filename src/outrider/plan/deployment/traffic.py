@@ -35,6 +35,15 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
     return TrafficStatus(main, target, weight, candidate_service_name(service, target))
 
 
+def gives_more(before: TrafficStatus | None, after: TrafficStatus | None) -> bool:
+    """Whether all requests go elsewhere, or the candidate gets a larger share of them."""
+    if after is None:
+        return False
+    if before is None or after.candidate != before.candidate:
+        return after.weight > 0 or (before is not None and after.revision != before.revision)
+    return after.revision != before.revision or after.weight > before.weight
+
+
 def _main(snapshot: Snapshot, target: str) -> str:
     """The revision that requests go to until others take over."""
     before = snapshot.deployment.status.traffic
