@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -82,12 +83,47 @@ WRONG = {
     "two things are": (["--seed", "1", "--seeds", "2"], Exit.USAGE, "say one of"),
     "a time that is none": (["--seed", "1", "--for", "soon"], Exit.USAGE, "--for soon: must be a duration"),
     "no time at all": (["--seed", "1", "--for", "0s"], Exit.USAGE, "--for 0s: there must be some time"),
+    "half a seed": (["--seed", "1.5"], Exit.USAGE, "--seed 1.5: must be a whole number"),
+    "less than no seed": (["--seed", "-1"], Exit.USAGE, "seeds are 0 or more"),
     "no seeds": (["--seeds", "0"], Exit.USAGE, "--seeds 0: play at least one"),
     "no edits": (["--edits", "-1"], Exit.USAGE, "--edits -1: play at least one"),
     "fewer than no processes": (["--seeds", "1", "--jobs", "-2"], Exit.USAGE, "--jobs -2: 0 for one per core"),
     "a file that is not there": (["--scenario", "nowhere.json"], Exit.NOT_FOUND, "cannot read nowhere.json"),
     "a file that holds something else": (["--scenario", "pyproject.toml"], Exit.INVALID, "holds no scenario"),
 }
+
+
+BAD_FILES: dict[str, tuple[dict[str, Any], str]] = {
+    "a word that is none": ({"seed": 1, "incidents": [], "nodez": 3}, "unknown field `nodez`"),
+    "a time before the beginning": (
+        {"seed": 1, "incidents": [{"what": "remove", "deployment": "llama", "at": -1}]},
+        "`float` >= 0.0 - at `$.incidents[0].at`",
+    ),
+    "more than all calls": (
+        {"seed": 1, "incidents": [{"what": "apitrouble", "at": 1, "seconds": 1, "how": "refused", "share": 7}]},
+        "`float` <= 1.0 - at `$.incidents[0].share`",
+    ),
+    "nobody": ({"seed": 1, "incidents": [], "operators": 0}, "`int` >= 1 - at `$.operators`"),
+    "fewer than no GPUs": ({"seed": 1, "incidents": [], "gpus": -8}, "`int` >= 0 - at `$.gpus`"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_a_scenario_that_makes_no_sense_is_refused(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written, message = BAD_FILES[what]
+    path = tmp_path / "scenario.json"
+    path.write_bytes(msgspec.json.encode(written))
+    assert run(["sim", "--scenario", str(path)]) == Exit.INVALID
+    assert message in capsys.readouterr().err
+
+
+def test_what_the_server_refuses_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = {**SPEC, "replicas": "two"}
+    path = written(tmp_path, Scenario(seed=1, incidents=(Apply(at=1, deployment=NAME, spec=spec),)))
+    run(["sim", "--scenario", path])
+    assert "scenario    refused: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("what", WRONG)

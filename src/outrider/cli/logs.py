@@ -14,6 +14,7 @@ from outrider.cli.connection import Cluster, Connection, connect
 from outrider.cli.errors import CliError, Exit, as_cli_error
 from outrider.cli.objects import one_object
 from outrider.cli.waiting import seconds
+from outrider.cli.whole_numbers import WHOLE_NUMBER
 from outrider.kube.api import ApiError
 from outrider.kube.objects import POD
 from outrider.kube.resources import LLM_DEPLOYMENT
@@ -28,7 +29,7 @@ def logs(
     previous: Annotated[bool, Parameter(alias="-p", negative="")] = False,
     timestamps: Annotated[bool, Parameter(negative="")] = False,
     since: str | None = None,
-    tail: int | None = None,
+    tail: Annotated[int | None, WHOLE_NUMBER] = None,
     container: Annotated[str, Parameter(alias="-c")] = "",
     cluster: Cluster | None = None,
 ) -> int:

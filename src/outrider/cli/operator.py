@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from outrider.api.urls import is_http_url
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.waiting import seconds
+from outrider.cli.whole_numbers import WHOLE_NUMBER
 
 if TYPE_CHECKING:
     from outrider.controllers.config import GatewayConfig, OperatorConfig
@@ -50,8 +51,8 @@ def operator(
     monitor_labels: Annotated[list[str] | None, Parameter(env_var="OUTRIDER_MONITOR_LABELS", negative="")] = None,
     engine_image: Annotated[str | None, Parameter(env_var="OUTRIDER_ENGINE_IMAGE")] = None,
     probe_interval: Annotated[str, Parameter(env_var="OUTRIDER_PROBE_INTERVAL")] = "10s",
-    drain_seconds: Annotated[int | None, Parameter(env_var="OUTRIDER_DRAIN_SECONDS")] = None,
-    concurrency: Annotated[int, Parameter(env_var="OUTRIDER_CONCURRENCY")] = 4,
+    drain_seconds: Annotated[int | None, WHOLE_NUMBER, Parameter(env_var="OUTRIDER_DRAIN_SECONDS")] = None,
+    concurrency: Annotated[int, WHOLE_NUMBER, Parameter(env_var="OUTRIDER_CONCURRENCY")] = 4,
     leader_elect: Annotated[bool, Parameter(env_var="OUTRIDER_LEADER_ELECT")] = True,
     leader_elect_resource_name: Annotated[
         str, Parameter(env_var="OUTRIDER_LEADER_ELECT_RESOURCE_NAME")

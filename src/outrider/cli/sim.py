@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.output import TableOrData, print_documents, print_structured
 from outrider.cli.progress import Progress
+from outrider.cli.whole_numbers import WHOLE_NUMBER
 
 if TYPE_CHECKING:
     from outrider.sim.incidents import Scenario
@@ -22,15 +23,15 @@ BAR = 24
 
 def sim(
     *,
-    seed: int | None = None,
-    seeds: int | None = None,
-    first: int = 1,
+    seed: Annotated[int | None, WHOLE_NUMBER] = None,
+    seeds: Annotated[int | None, WHOLE_NUMBER] = None,
+    first: Annotated[int, WHOLE_NUMBER] = 1,
     duration: Annotated[str, Parameter(name="--for")] = "5m",
     scenario: Path | None = None,
     crash_everywhere: Annotated[bool, Parameter(negative="")] = False,
-    edits: int | None = None,
+    edits: Annotated[int | None, WHOLE_NUMBER] = None,
     shrink: bool | None = None,
-    jobs: int = 0,
+    jobs: Annotated[int, WHOLE_NUMBER] = 0,
     save: Path | None = None,
     output: Annotated[TableOrData, Parameter(alias="-o")] = "table",
 ) -> int:
@@ -49,7 +50,8 @@ def sim(
     first
         The first seed of --seeds or --edits.
     duration
-        For how long there is trouble, in virtual time: 5m, 2h. Then all must come right.
+        How long a scenario is, in virtual time: 5m, 2h. Nothing new begins in its last quarter; then all must come
+        right.
     scenario
         Play the scenario in this file (JSON), as a failure saves it.
     crash_everywhere
@@ -76,6 +78,8 @@ def sim(
     for option, count in (("--seeds", seeds), ("--edits", edits)):
         if count is not None and count < 1:
             raise CliError(f"{option} {count}: play at least one", exit_code=Exit.USAGE)
+    if min(first, seed or 0) < 0:
+        raise CliError("seeds are 0 or more: a negative one draws what its opposite does", exit_code=Exit.USAGE)
     if jobs < 0:
         raise CliError(f"--jobs {jobs}: 0 for one per core, or how many", exit_code=Exit.USAGE)
     if seed is not None or scenario is not None:

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 
 from outrider.api.urls import is_http_url
 from outrider.cli.errors import CliError, Exit
+from outrider.cli.whole_numbers import WHOLE_NUMBER
 from outrider.cli.worlds import print_banner, start_detached, world_flag, world_folder
 from outrider.local.folder import DEFAULT_WORLD, WorldFolder, WorldInUse
 
@@ -44,15 +45,15 @@ class _Gateway:
 
 def up(
     *,
-    nodes: int | None = None,
-    gpus_per_node: int = 8,
+    nodes: Annotated[int | None, WHOLE_NUMBER] = None,
+    gpus_per_node: Annotated[int, WHOLE_NUMBER] = 8,
     engine: Literal["simulator", "vllm"] = "simulator",
     kubernetes: Annotated[bool, Parameter(negative="")] = False,
     fresh: Annotated[bool, Parameter(negative="")] = False,
     detach: Annotated[bool, Parameter(alias="-d", negative="")] = False,
     world: str = DEFAULT_WORLD,
-    gateway_port: int | None = None,
-    api_port: int | None = None,
+    gateway_port: Annotated[int | None, WHOLE_NUMBER] = None,
+    api_port: Annotated[int | None, WHOLE_NUMBER] = None,
     gateway: str = "",
     base_url: str = "",
     gateway_inside_url: str = "",

@@ -3,7 +3,7 @@
 All of it is plain data with a time, so that a scenario can be written down, read by people, replayed and shortened.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -21,9 +21,15 @@ Meddling = Literal[
 Steering = Literal["pause", "resume", "promote", "skip", "abort"]
 
 
-class Incident(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag=str.lower):
-    at: float
-    """Seconds from the beginning."""
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
+"""Up to four months."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+Some = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="what", tag=str.lower):
+    at: Seconds
+    """From the beginning."""
 
     @property
     def until(self) -> float:
@@ -76,7 +82,7 @@ class DeletePod(Incident, frozen=True):
     """`kubectl delete pod`: the pod that comes at this place in the list of names, counted round and round."""
 
     deployment: str
-    place: int
+    place: Count
 
 
 class Steer(Incident, frozen=True):
@@ -98,7 +104,7 @@ class Drill(Incident, frozen=True):
 class BadVersion(Incident, frozen=True):
     """Every pod of a version has a fault, for a time."""
 
-    seconds: float
+    seconds: Seconds
     version: str
     how: VersionFault
 
@@ -106,9 +112,9 @@ class BadVersion(Incident, frozen=True):
 class PodFault(Incident, frozen=True):
     """One pod has a fault, for a time."""
 
-    seconds: float
+    seconds: Seconds
     deployment: str
-    place: int
+    place: Count
     how: VersionFault
 
 
@@ -116,21 +122,21 @@ class GpuLost(Incident, frozen=True):
     """The GPU of one pod is lost: whatever is started in that pod crashes, as long as it is there."""
 
     deployment: str
-    place: int
+    place: Count
 
 
 class NodeLost(Incident, frozen=True):
     """A node is silent for a time; then it is back, with its containers started anew."""
 
-    seconds: float
-    node: int
+    seconds: Seconds
+    node: Count
 
 
 class SlowLoads(Incident, frozen=True):
     """Pods that start in this time take so long to load their model."""
 
-    seconds: float
-    load_seconds: float
+    seconds: Seconds
+    load_seconds: Seconds
 
 
 # The operator and its way to the API server
@@ -139,16 +145,16 @@ class SlowLoads(Incident, frozen=True):
 class ApiTrouble(Incident, frozen=True):
     """Some of the operator's calls fail in one way."""
 
-    seconds: float
+    seconds: Seconds
     how: ApiFault
-    share: float
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)]
     """Of the calls in this time, 0 to 1."""
 
 
 class WatchTrouble(Incident, frozen=True):
     """The operator's watches of one kind are in trouble; of all kinds where `plural` is empty."""
 
-    seconds: float
+    seconds: Seconds
     how: WatchFault
     plural: str = ""
 
@@ -156,14 +162,14 @@ class WatchTrouble(Incident, frozen=True):
 class Crash(Incident, frozen=True):
     """The operator is killed right after so many more calls that change something, and another one starts later."""
 
-    calls: int
-    down_seconds: float
+    calls: Some
+    down_seconds: Seconds
 
 
 class Stop(Incident, frozen=True):
     """The operator's process stands still for a time, as a suspended machine's does, and then goes on."""
 
-    seconds: float
+    seconds: Seconds
 
 
 AnyIncident: TypeAlias = (
@@ -173,18 +179,18 @@ AnyIncident: TypeAlias = (
 )  # fmt: skip
 
 
-class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cluster and what happens in it, in the order of time."""
 
     seed: int
     """Decides how long calls take and which of them fail."""
     incidents: tuple[AnyIncident, ...]
-    nodes: int = 3
-    gpus: int = 8
+    nodes: Some = 3
+    gpus: Count = 8
     """Per node."""
-    load_seconds: float = 20.0
+    load_seconds: Seconds = 20.0
     """How long a pod takes to load its model."""
-    operators: int = 1
+    operators: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
     """With more than one they elect a leader."""
 
     @property

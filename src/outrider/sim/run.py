@@ -150,6 +150,7 @@ class _Game:
             nodes=scenario.nodes, gpus=scenario.gpus, load_seconds=scenario.load_seconds, seed=scenario.seed
         ) as self._world:
             self._world.observe(self._changed)
+            self._world.refused = lambda why: self._timeline.add(_now(), "scenario", f"refused: {why}")
             running = asyncio.create_task(self._operators())
             try:
                 violation = await self._until_violated(running, crashes)

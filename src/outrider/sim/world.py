@@ -1,7 +1,6 @@
 """The cluster of a simulation: the local world's own store and actors, kubelets that pretend, and one namespace."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Iterable
 from typing import Any, Self
@@ -50,6 +49,8 @@ class World:
         self.api = StoreApi(self.store, user="kubectl")
         self.kubelet = Kubelet(StoreApi(self.store, user="kubelet"), random.Random(seed), load_seconds)  # noqa: S311
         self.store.observers = (self._pods_change,)
+        self.refused: Callable[[str], None] = lambda _: None
+        """Told of what people asked for in vain."""
         self._sizes = [gpus] * nodes
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -184,8 +185,10 @@ class World:
         ]
 
     async def _try(self, call: Any) -> None:
-        with contextlib.suppress(ApiError):
+        try:
             await call
+        except ApiError as error:
+            self.refused(str(error))
 
     def _time(self) -> str:
         return format_time(self.clock.now())

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
 
 from outrider.cli.errors import CliError, Exit
+from outrider.cli.whole_numbers import WHOLE_NUMBER
 from outrider.plan.install.settings import Installation, SettingsError, check
 
 
@@ -19,7 +20,7 @@ class Chosen:
 
     image: str | None = None
     """The operator's image, with its tag or digest."""
-    replicas: int | None = None
+    replicas: Annotated[int | None, WHOLE_NUMBER] = None
     """Pods of the operator."""
     watch_namespaces: str | None = None
     """The namespaces to look after, with commas; all of them without this."""
