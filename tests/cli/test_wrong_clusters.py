@@ -80,6 +80,17 @@ def test_a_server_that_does_not_run_is_named_and_how_to_start_one(told) -> None:
     assert "is it running? `outrider up` starts a local world" in message
 
 
+def test_a_context_without_any_kubeconfig_is_not_taken_for_a_world_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    assert run(["get", "pods", "--context", "moon"]) == Exit.UNREACHABLE
+    said = capsys.readouterr().err
+    assert said.startswith("error: there is no context moon: there is no kubeconfig")
+    assert "local world is running" not in said
+
+
 def _asked(told: Callable[[str], Told], tls: ssl.SSLContext, trusted: Authority) -> Told:
     async def asked() -> Told:
         async with serving(answers({}), tls=tls) as server:

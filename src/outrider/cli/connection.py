@@ -86,6 +86,12 @@ def kubeconfig_paths(cluster: Cluster) -> tuple[list[Path], str, WorldInfo | Non
             return [worlds[0].kubeconfig], f"local world {worlds[0].name!r}", worlds[0].info()
     if default.exists():
         return [default], "~/.kube/config", None
+    if cluster.context is not None:
+        raise CliError(
+            f"there is no context {cluster.context}: there is no kubeconfig (~/.kube/config, KUBECONFIG)",
+            exit_code=Exit.UNREACHABLE,
+            hints=("name the file that has it:  --kubeconfig FILE", "or leave --context out, for the local world"),
+        )
     raise CliError(
         "there is no cluster to talk to: no local world is running, and there is no kubeconfig",
         exit_code=Exit.UNREACHABLE,
