@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from outrider import __version__
 from outrider.api.labels import GPU_NODE, MANAGED_BY, MANAGED_BY_VALUE
 from outrider.api.meta import Instant, format_time
-from outrider.kube.api import AlreadyExists, Api
-from outrider.kube.objects import GATEWAY, GATEWAY_CLASS, NAMESPACE, NODE
+from outrider.kube.api import AlreadyExists, Api, Conflict, NotFound
+from outrider.kube.objects import GATEWAY, GATEWAY_CLASS, NAMESPACE, NODE, POD
 from outrider.local.folder import WorldFolder, WorldInfo
 from outrider.local.gateway.attachment import CONTROLLER
 from outrider.local.kubelet import NodeConfig
@@ -76,11 +76,18 @@ def node_configs(settings: WorldSettings) -> list[NodeConfig]:
 
 
 async def remove_surplus_nodes(api: Api, settings: WorldSettings) -> None:
-    """Nodes of an earlier start that had more of them are gone, not lost: nobody should wait for them."""
+    """Nodes of an earlier start that had more of them are gone, not lost: nobody should wait for them, nor take the
+    pods that were on them for ready until the control plane has given them up (40 s).
+    """
     wanted = {node.name for node in node_configs(settings)}
     for node in (await api.list(NODE)).items:
         if node.metadata.name not in wanted:
             await api.delete(NODE, node.metadata.name)
+    for pod in (await api.list(POD)).items:
+        if pod.spec.node_name and pod.spec.node_name not in wanted:
+            meta = pod.metadata
+            with contextlib.suppress(NotFound, Conflict):
+                await api.delete(POD, meta.name, meta.namespace, uid=meta.uid, grace_seconds=0)
 
 
 def describe(
