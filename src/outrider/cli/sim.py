@@ -155,7 +155,8 @@ def _print(scenario: "Scenario", outcome: "Outcome", output: TableOrData) -> Non
     if violation is None:
         print(
             f"Seed {scenario.seed}: every promise held for {outcome.seconds:.0f} virtual seconds; {outcome.writes} "
-            f"writes by {outcome.starts} processes of the operator, {outcome.idle_writes} of which changed nothing."
+            f"writes by {outcome.starts} {'process' if outcome.starts == 1 else 'processes'} of the operator, "
+            f"{outcome.idle_writes} of which changed nothing."
         )
     else:
         print(f"Seed {scenario.seed}: broken at {violation.at:.2f}s: {violation.promise}.\n  {violation.message}")
@@ -179,7 +180,7 @@ def _report(scenario: "Scenario", save: Path | None, output: TableOrData) -> int
             scenario,
             told=lambda runs, best: progress.show(
                 f"seed {scenario.seed} breaks a promise: shortest so far {len(best.incidents)} of "
-                f"{len(scenario.incidents)} incidents, after {runs} runs"
+                f"{len(scenario.incidents)} incidents" + (f", after {runs} runs" if sys.stderr.isatty() else "")
             ),
         )
         outcome = run(shortest, tell=True)
@@ -243,7 +244,7 @@ def _play_many(first: int, count: int, seconds: float, jobs: int, save: Path | N
         print_structured(found, output)
     else:
         print(
-            f"Every promise held in {done} scenarios, seeds {first} to {first + count - 1}: {virtual / 3600:.0f} hours "
+            f"Every promise held in {done} scenarios, seeds {first} to {first + count - 1}: {virtual / 3600:.1f} hours "
             f"of virtual time in {wall:.0f} s ({virtual / wall:,.0f} times as fast), {writes:,} writes."
         )
     return Exit.OK

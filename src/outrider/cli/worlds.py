@@ -41,8 +41,8 @@ def print_banner(info: WorldInfo, seconds: float, *, detached: bool) -> None:
     gpus = info.nodes * info.gpus_per_node
     base = f" on Kubernetes {info.kubernetes}" if info.kubernetes else ""
     print(
-        f"The local world {info.name!r} is up{base} in {seconds:.1f} s: {info.nodes} nodes, {gpus} GPUs (simulated), "
-        f"engine {info.engine}."
+        f"The local world {info.name!r} is up{base} in {seconds:.1f} s: "
+        f"{info.nodes} {'node' if info.nodes == 1 else 'nodes'}, {gpus} GPUs (simulated), engine {info.engine}."
     )
     if info.kubernetes:
         print(f"  up after    {', '.join(f'{what} {when:.1f} s' for what, when in info.seconds.items())}")
