@@ -17,9 +17,11 @@ from outrider.sim.sweep import sweep
 PATIENCE = 60.0
 PLAYING = """
 import multiprocessing
+import signal
 from outrider.sim.sweep import sweep
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have it ignored
     for _ in sweep(range(1, 100_000), 300.0, jobs=2):
         print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
 """
