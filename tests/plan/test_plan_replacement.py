@@ -78,6 +78,12 @@ def _no_other_is_free(made: PlanWorld, pod: dict[str, Any]) -> None:
     made.foreign_pod("other", "other", "node-0", 6)
 
 
+def _one_more_is_free(made: PlanWorld, pod: dict[str, Any]) -> None:
+    """On its own node, whose eight less one are seven, and which has six held by others."""
+    _crashes(made, pod)
+    made.foreign_pod("other", "other", "node-0", 5)
+
+
 def _nobody_may_read_nodes(made: PlanWorld, pod: dict[str, Any]) -> None:
     _crashes(made, pod)
     made.nodes_readable = False
@@ -111,6 +117,10 @@ CASES: dict[str, tuple[Callable[[PlanWorld, dict[str, Any]], None], str]] = {
     "it crashes, and its GPU is well": (_well_and_crashes, ""),
     "its node is silent: Kubernetes itself moves the pod": (_on_a_silent_node, ""),
     "no other GPU is free": (_no_other_is_free, ""),
+    "the last GPU that is free is on its own node, which counts the lost one as held": (
+        _one_more_is_free,
+        "llama-1 does not run: CrashLoopBackOff, and GPU-1 of node-0 is Unhealthy: it is made anew on another GPU.",
+    ),
     "the operator may not read nodes": (
         _nobody_may_read_nodes,
         "llama-1 does not run: CrashLoopBackOff, and GPU-1 of node-0 is Unhealthy: it is made anew on another GPU.",

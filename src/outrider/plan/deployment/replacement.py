@@ -8,7 +8,6 @@ is left alone: what it does badly is not blamed on its version, and people are t
 """
 
 from collections import Counter
-from collections.abc import Mapping
 
 import msgspec
 
@@ -79,19 +78,17 @@ def _has_room(facts: Facts, pod: PodView) -> bool:
     if found is None:
         return True
     gives_way = _gives_way(facts, pod)
-    return any(
-        node.schedulable and node.gpus - node.used + gives_way.get(node.name, 0) >= pod.gpus for node in found.nodes
-    )
+    return any(node.schedulable and node.gpus - node.used + gives_way[node.name] >= pod.gpus for node in found.nodes)
 
 
-def _gives_way(facts: Facts, pod: PodView) -> Mapping[str, int]:
-    """By node, the GPUs of pods of other versions that take no requests and end where this one's successor finds no
-    node (`fleet.others`).
+def _gives_way(facts: Facts, pod: PodView) -> Counter[str]:
+    """By node, the GPUs that the scheduler counts as held until the pod is gone: its own, and those of pods of other
+    versions that take no requests and end where its successor finds no node (`fleet.others`).
     """
+    held = Counter({pod.node: pod.gpus})
     target = facts.effective.target
     if target is None or pod.revision != target.hash:
-        return {}
-    held: Counter[str] = Counter()
+        return held
     for one in fleet.alive(facts.snapshot):
         if one.revision != pod.revision and fleet.is_idle(facts.traffic, one.revision):
             held[one.node] += one.gpus
