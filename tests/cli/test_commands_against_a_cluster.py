@@ -95,6 +95,25 @@ def test_errors_of_several_services_are_told_together(outrider, file) -> None:
     assert told.count("spec.model.version: Invalid value") == 2
 
 
+def test_what_the_server_refuses_is_told_beside_what_was_refused_before_it_was_asked(outrider, file) -> None:
+    bad = SERVICE.replace("v1.2.0", '""')
+    pin = (
+        "apiVersion: inference.llm-d.io/v1alpha1\nkind: VersionPin\nmetadata: {name: p, namespace: production}\n"
+        "spec: {deploymentRef: 5, version: [v1]}\n"
+    )
+    for more in ([], ["--dry-run"]):
+        code, _, told = outrider("apply", *more, "--filename", file(bad, pin))
+        assert code == Exit.INVALID
+        assert "of 2 manifests, 2 are refused" in told
+        assert "spec.model.version: Invalid value" in told
+        header, *lines = told[told.index("(document 2)") :].splitlines()
+        assert header == '(document 2): VersionPin.inference.llm-d.io "p" is invalid'
+        assert [line.strip() for line in lines] == [
+            "spec.deployment: Required value: add it",
+            'spec.version: Invalid value: ["v1"]: must be of type string',
+        ]
+
+
 def test_a_missing_namespace_can_be_made_as_the_hint_says(outrider, file) -> None:
     lost = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: lost, namespace: nowhere}\n"
     code, _, told = outrider("apply", "--filename", file(lost))

@@ -67,9 +67,11 @@ async def _apply(
 ) -> int:
     async with connect(cluster) as connection:
         explicit = cluster.namespace if cluster else None
-        checked = check_all(found, connection.namespace, explicit)
-        if len(checked) > 1 and not dry_run:
-            await _ask_the_server(connection, checked)
+        checked, refused = sorted_out(found, connection.namespace, explicit)
+        if len(checked) > 1 or refused:  # one alone is refused as it is sent
+            refused += await _refused_by_server(connection, checked)
+        if refused:
+            raise all_of(refused, f"of {_count(len(found.manifests) + len(found.refused), 'manifest')}")
         results = [await _apply_one(connection, item, dry_run=dry_run, output=output) for item in checked]
         if output in ("json", "yaml"):
             items = [without_managed_fields(result) for result in results]
@@ -85,29 +87,33 @@ async def _apply(
     return Exit.OK
 
 
-def check_all(found: Found, default_namespace: str, explicit_namespace: str | None) -> list[Checked]:
-    """What every manifest means: see `check_manifest`.
-
-    Raises:
-        CliError: some are refused, when they were read or now; tells all.
-    """
+def sorted_out(
+    found: Found, default_namespace: str, explicit_namespace: str | None
+) -> tuple[list[Checked], list[CliError]]:
+    """What every manifest means (see `check_manifest`), and those that are refused, when they were read or now."""
     checked, refused = [], list(found.refused)
     for manifest in found.manifests:
         try:
             checked.append(check_manifest(manifest, default_namespace, explicit_namespace))
         except CliError as error:
             refused.append(error)
+    return checked, refused
+
+
+def check_all(found: Found, default_namespace: str, explicit_namespace: str | None) -> list[Checked]:
+    """What every manifest means: see `check_manifest`.
+
+    Raises:
+        CliError: some are refused; tells all.
+    """
+    checked, refused = sorted_out(found, default_namespace, explicit_namespace)
     if refused:
         raise all_of(refused, f"of {_count(len(checked) + len(refused), 'manifest')}")
     return checked
 
 
-async def _ask_the_server(connection: Connection, checked: list[Checked]) -> None:
-    """Have the server check every manifest before the first one is sent, so that no half of them is applied.
-
-    Raises:
-        CliError: it refuses some; tells all.
-    """
+async def _refused_by_server(connection: Connection, checked: list[Checked]) -> list[CliError]:
+    """What the server says against each manifest, before the first one is sent, so that no half of them is applied."""
     coming = {item.manifest.name for item in checked if item.kind == NAMESPACE}
     refused = []
     for item in checked:
@@ -119,8 +125,7 @@ async def _ask_the_server(connection: Connection, checked: list[Checked]) -> Non
             known = as_cli_error(error)
             message = f"{item.manifest.source}: {known.message}"
             refused.append(CliError(message, exit_code=known.exit_code, hints=known.hints))
-    if refused:
-        raise all_of(refused, f"of {_count(len(checked), 'manifest')}")
+    return refused
 
 
 def check_manifest(manifest: Manifest, default_namespace: str, explicit_namespace: str | None) -> Checked:

@@ -46,10 +46,14 @@ def as_cli_error(error: "ApiError") -> CliError:
         Unavailable,
     )
 
+    known = [cause for cause in error.details.get("causes", ()) if cause.get("message")]
+    message, together, _ = error.message.partition(": [")
+    several = bool(together) and isinstance(error, Invalid) and len(known) > 1  # the server has them all in one line
+    message = message if several else error.message
     causes = [
-        f"{cause.get('field', '')}: {cause.get('message', '')}".removeprefix(": ")
-        for cause in error.details.get("causes", ())
-        if cause.get("message") and str(cause["message"]) not in error.message
+        f"{cause.get('field', '')}: {cause['message']}".removeprefix(": ")
+        for cause in known
+        if str(cause["message"]) not in message
     ]
     codes: tuple[tuple[type[ApiError], Exit], ...] = (
         (NotFound, Exit.NOT_FOUND),
@@ -68,7 +72,7 @@ def as_cli_error(error: "ApiError") -> CliError:
     if isinstance(error, NotFound) and error.details.get("kind") == "namespaces" and error.details.get("name"):
         body = f'{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{error.details["name"]}"}}}}'
         causes.append(f"create it:  echo '{body}' | outrider apply --filename -")
-    return CliError(error.message, exit_code=code, hints=causes)
+    return CliError(message, exit_code=code, hints=causes)
 
 
 def all_of(errors: Sequence[CliError], what: str) -> CliError:
