@@ -377,6 +377,22 @@ FOUND: dict[str, Scenario] = {
             Unpin(at=158.8, deployment=NAME),
         ),
     ),
+    "the standby ended at its time while what took over lacked a replica, for it had never served in full": Scenario(
+        seed=56027,
+        load_seconds=20.0,
+        nodes=2,
+        incidents=(
+            Apply(
+                at=9.8,
+                deployment=NAME,
+                spec=spec("v1.1.0", 3, "60s", WATCHED, deployment=blue_green("30s"), resources=TWO_GPUS),
+            ),
+            GpuLost(at=29, deployment=NAME, place=2),
+            Edit(at=40.6, deployment=NAME, spec={"model": {"quantization": {"type": "fp8"}}}),
+            WatchTrouble(at=119.4, seconds=9, how="expired", plural="pods"),
+            GpuLost(at=128.8, deployment=NAME, place=2),
+        ),
+    ),
     "a version on standby held the GPUs that a replica of its successor lacked, until somebody came": Scenario(
         seed=45400,
         load_seconds=3.0,

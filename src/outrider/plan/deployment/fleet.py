@@ -211,7 +211,7 @@ def _other(
         return Resize(one, min(wanted, one.spec_replicas) if going_back else wanted, "it takes requests")
     if is_standby(release, one.revision, target, now) and not short:
         return Resize(one, wanted, "it stays loaded to go back to")
-    if _is_last_resort(snapshot, one, traffic, wanted) and not short:
+    if _is_last_resort(snapshot, one, traffic, release, wanted) and not short:
         return Resize(one, min(wanted, one.spec_replicas), "what has its traffic does not answer in full")
     return Resize(one, None, "nothing is sent to its pods any more")
 
@@ -227,12 +227,17 @@ def is_standby(release: ReleaseStatus | None, revision: str, target: str, now: f
     return now < (parse_time(release.standby_until) or now)
 
 
-def _is_last_resort(snapshot: Snapshot, one: WorkloadView, traffic: TrafficStatus, wanted: int) -> bool:
+def _is_last_resort(
+    snapshot: Snapshot, one: WorkloadView, traffic: TrafficStatus, release: ReleaseStatus | None, wanted: int
+) -> bool:
     """Whether pods that are ready have to stay although their time is over: what has the traffic does not answer in
-    full at the moment, and they have served before it.
+    full at the moment, and they have served before it, if never in full (one of a first version was late).
     """
     revision = find_revision(snapshot.revisions, one.revision)
-    if revision is None or not has_served(revision) or rejected(snapshot, revision):
+    if revision is None or rejected(snapshot, revision):
+        return False
+    gave_way = release is not None and (release.revision, release.stable_revision) == (traffic.revision, one.revision)
+    if not gave_way and not has_served(revision):
         return False
     return ready(snapshot, traffic.revision) < wanted and ready(snapshot, one.revision) > 0
 
