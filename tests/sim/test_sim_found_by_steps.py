@@ -393,6 +393,21 @@ FOUND: dict[str, Scenario] = {
             GpuLost(at=128.8, deployment=NAME, place=2),
         ),
     ),
+    "three versions at once, as the first was kept for the second and a third was pinned": Scenario(
+        seed=54641,
+        load_seconds=3.0,
+        nodes=3,
+        incidents=(
+            Apply(
+                at=16.2,
+                deployment=NAME,
+                spec=spec("v1.1.0", 3, "15s", NOT_WATCHED, deployment=canary((25, "5s"), (100, "5s"))),
+            ),
+            Edit(at=20.5, deployment=NAME, spec={"model": {"name": "chat"}}),
+            WatchTrouble(at=50.6, seconds=177.3, how="lagging"),
+            Pin(at=153.6, deployment=NAME, version="v1.0.0"),
+        ),
+    ),
     "a version on standby held the GPUs that a replica of its successor lacked, until somebody came": Scenario(
         seed=45400,
         load_seconds=3.0,

@@ -211,7 +211,8 @@ def _other(
         return Resize(one, min(wanted, one.spec_replicas) if going_back else wanted, "it takes requests")
     if is_standby(release, one.revision, target, now) and not short:
         return Resize(one, wanted, "it stays loaded to go back to")
-    if _is_last_resort(snapshot, one, traffic, release, wanted) and not short:
+    # A third version has what the second one serves to go back to: the first would only make them three at once.
+    if target == traffic.revision and _is_last_resort(snapshot, one, traffic, release, wanted) and not short:
         return Resize(one, min(wanted, one.spec_replicas), "what has its traffic does not answer in full")
     return Resize(one, None, "nothing is sent to its pods any more")
 
