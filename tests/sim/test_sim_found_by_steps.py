@@ -28,6 +28,7 @@ from outrider.sim.incidents import (
 from outrider.sim.run import run
 
 NOT_WATCHED = {"minRequests": 0}
+ROLLING = {"rolloutStrategy": "RollingUpdate"}
 TWO_GPUS = {"requests": {"nvidia.com/gpu": "2"}}
 WATCHED = {"enabled": True, "window": "15s", "triggers": [{"errorRate": ">1%"}]}
 
@@ -391,6 +392,17 @@ FOUND: dict[str, Scenario] = {
             Edit(at=40.6, deployment=NAME, spec={"model": {"quantization": {"type": "fp8"}}}),
             WatchTrouble(at=119.4, seconds=9, how="expired", plural="pods"),
             GpuLost(at=128.8, deployment=NAME, place=2),
+        ),
+    ),
+    "back to blue-green in the middle of a rolling update, all requests went to its first pod": Scenario(
+        seed=65092,
+        load_seconds=3.0,
+        nodes=1,
+        incidents=(
+            Apply(at=23.6, deployment=NAME, spec=spec("v1.0.0", 3, "0s", WATCHED, deployment=blue_green("5s"))),
+            Edit(at=124.6, deployment=NAME, spec={"serving": {"maxConcurrency": 64}}),
+            Edit(at=139.3, deployment=NAME, spec={"deployment": ROLLING, "model": {"version": "v2.0.0"}}),
+            Apply(at=151, deployment=NAME, spec=spec("v1.0.0", 3, "0s", WATCHED, deployment=blue_green("5s"))),
         ),
     ),
     "three versions at once, as the first was kept for the second and a third was pinned": Scenario(

@@ -23,7 +23,8 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
         return before
     if not fleet.is_stepwise(snapshot) and not snapshot.own_workloads:
         return None
-    main, wanted = _main(snapshot, target), spec.desired_replicas
+    wanted = spec.desired_replicas
+    main = _main(snapshot, target, wanted)
     if main == target:
         known = before is not None or _is_alone(snapshot, target) or _has_taken_over(snapshot, target, wanted)
         return _still_shared(snapshot, target, wanted) or (TrafficStatus(target) if known else None)
@@ -44,13 +45,16 @@ def gives_more(before: TrafficStatus | None, after: TrafficStatus | None) -> boo
     return after.revision != before.revision or after.weight > before.weight
 
 
-def _main(snapshot: Snapshot, target: str) -> str:
+def _main(snapshot: Snapshot, target: str, wanted: int) -> str:
     """The revision that requests go to until others take over."""
-    before = snapshot.deployment.status.traffic
+    before, selected = snapshot.deployment.status.traffic, fleet.selected(snapshot)
     if before is not None:
         said = fleet.carrying(snapshot, before, target)
     else:
-        said = fleet.selected(snapshot) or current_revision(snapshot)
+        said = selected or current_revision(snapshot)
+        most = max((fleet.ready(snapshot, pod.revision) for pod in fleet.alive(snapshot)), default=0)
+        if not selected and fleet.ready(snapshot, said) < min(wanted, most):
+            return target  # requests go to all: they are not all for what has just begun to take the place of others
     return said if any(pod.revision == said for pod in fleet.alive(snapshot)) else target
 
 
