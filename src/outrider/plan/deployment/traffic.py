@@ -47,13 +47,15 @@ def gives_more(before: TrafficStatus | None, after: TrafficStatus | None) -> boo
 
 def _main(snapshot: Snapshot, target: str, wanted: int) -> str:
     """The revision that requests go to until others take over."""
-    before, selected = snapshot.deployment.status.traffic, fleet.selected(snapshot)
+    before = snapshot.deployment.status.traffic
     if before is not None:
         said = fleet.carrying(snapshot, before, target)
+    elif selected := fleet.selected(snapshot):
+        said = selected
     else:
-        said = selected or current_revision(snapshot)
+        said = current_revision(snapshot)
         most = max((fleet.ready(snapshot, pod.revision) for pod in fleet.alive(snapshot)), default=0)
-        if not selected and fleet.ready(snapshot, said) < min(wanted, most):
+        if fleet.ready(snapshot, said) < min(wanted, most):
             return target  # requests go to all: they are not all for what has just begun to take the place of others
     return said if any(pod.revision == said for pod in fleet.alive(snapshot)) else target
 
