@@ -299,6 +299,23 @@ def test_back_to_rolling_updates_the_next_version_gets_the_plain_deployment_agai
     assert (selected(made), weights(made)) == ("", [1])
 
 
+def test_there_is_no_trial_where_no_old_pod_goes_for_a_new_one() -> None:
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 1200)
+    made.edit({"deployment": {"rolloutStrategy": "RollingUpdate"}, "model": {"version": "v3.0.0"}})
+    stages, ready = set(), []
+    for _ in range(60):
+        made.reconcile()
+        made.tick()
+        stages.add(release(made).stage)
+        ready.append(made.condition("Ready").status)
+        assert "paused" not in made.objects["Deployment", "llama"]["spec"]
+    assert stages == {"Rollout"}
+    assert ready == sorted(ready)  # once True it stays so
+    assert sizes(made) == {"v3.0.0": 4}
+
+
 def test_recreate_ends_the_old_pods_first() -> None:
     made = PlanWorld(merged(LLAMA, {"spec": {"deployment": {"rolloutStrategy": "Recreate"}}}))
     made.reconcile()

@@ -441,6 +441,21 @@ FOUND: dict[str, Scenario] = {
             GpuLost(at=189.2, deployment=NAME, place=3),
         ),
     ),
+    "a rolling update after a release by steps was paused for a trial and looked not ready as it went on": Scenario(
+        seed=64838,
+        load_seconds=60.0,
+        nodes=1,
+        incidents=(
+            Apply(
+                at=13,
+                deployment=NAME,
+                spec=spec("v1.0.0", 3, "0s", {**WATCHED, "window": "60s"}, deployment=blue_green("5s")),
+            ),
+            Pin(at=76.4, deployment=NAME, version="v1.1.0"),
+            Edit(at=129.5, deployment=NAME, spec={"deployment": ROLLING, "model": {"version": "v1.2.0"}}),
+            Unpin(at=204.5, deployment=NAME),
+        ),
+    ),
     "a preview that served nobody ended as people went back to the same version with other resources": Scenario(
         seed=46487,
         load_seconds=3.0,

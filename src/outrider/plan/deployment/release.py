@@ -139,7 +139,7 @@ def _with_strategy(snapshot: Snapshot, release: ReleaseStatus) -> ReleaseStatus:
     in_place = fleet.home(snapshot, release.revision) == snapshot.name
     if spec is None or in_place or not fleet.is_stepwise(snapshot):
         named = spec.deployment.rollout_strategy if spec is not None else release.strategy
-        stage: ReleaseStage = "Trial" if in_place and trial.begun(snapshot, release.stable_revision) else "Rollout"
+        stage: ReleaseStage = "Trial" if trial.begun(snapshot, release) else "Rollout"
         return msgspec.structs.replace(release, strategy="RollingUpdate" if named in STEPWISE else named, stage=stage)
     planned = fleet.steps_of(spec)
     stage = "Preview" if spec.deployment.rollout_strategy == "BlueGreen" else "Canary"

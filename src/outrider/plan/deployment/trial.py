@@ -40,8 +40,8 @@ def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
         return False
     if release.verdict == "RollBack":
         return True
-    if not _of(snapshot, release.stable_revision):
-        return False  # nothing to be compared with is left: in this very moment the rest may follow
+    if not _of(snapshot, release.stable_revision) or not _is_in_place(snapshot, release):
+        return False  # nothing to be compared with is left (in this very moment the rest may follow), or none would go
     return release.stage == "Trial" and any(pod.containers_ready for pod in _of(snapshot, revision))
 
 
@@ -62,20 +62,24 @@ def waits(snapshot: Snapshot, pod: PodView) -> bool:
     return workload is None or not workload.paused or not workload.is_observed
 
 
-def begun(snapshot: Snapshot, stable: str) -> bool:
+def begun(snapshot: Snapshot, release: ReleaseStatus) -> bool:
     """Whether a release that begins now is tried first: it may be taken back by itself, there is something to compare
     it with, and not all replicas are replaced at once.
     """
     spec = snapshot.parsed.spec
-    if spec is None or not _is_automatic(snapshot) or not _of(snapshot, stable):
+    if spec is None or not _is_automatic(snapshot) or not _of(snapshot, release.stable_revision):
         return False
-    return first_batch(spec) < spec.desired_replicas
+    return _is_in_place(snapshot, release) and first_batch(spec) < spec.desired_replicas
 
 
 def _is_in_place(snapshot: Snapshot, release: ReleaseStatus) -> bool:
-    """Whether the candidate is in the Deployment of the others. It is not where that one was seen last as it began: a
-    watch that is late, and its successor has pods of its own.
+    """Whether the candidate is in the Deployment of the others, so that one of them goes for each of its pods.
+
+    It is not where that one was seen last as it began: a watch that is late, and its successor has pods of its own.
+    Nor where the others have one of their own, from a release by steps: they stay until all of the candidate is ready.
     """
+    if any(one.revision == release.stable_revision for one in snapshot.own_workloads):
+        return False
     return fleet.home(snapshot, release.revision) == snapshot.name
 
 
