@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from outrider.cli.apply import sorted_out
 from outrider.cli.errors import CliError, Exit
 from outrider.cli.manifests import parse_manifests, read_manifests
 
@@ -77,3 +78,15 @@ def test_nothing_at_all_is_an_error(tmp_path) -> None:
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     with pytest.raises(CliError, match="no objects found"):
         read_manifests([tmp_path / "empty.yaml"])
+
+
+def test_an_object_that_is_there_twice_is_told_of_where_the_later_one_stands() -> None:
+    other = GOOD.replace("name: a", "name: a, namespace: other")
+    checked, refused = sorted_out(parse_manifests(f"{GOOD}---\n{other}---\n{GOOD}---\n{GOOD}", "x"), "here", None)
+    assert not refused
+    assert [item.notes for item in checked] == [
+        (),
+        (),
+        ("warning: x (document 3) is the same object as x (document 1): the one that comes last stays",),
+        ("warning: x (document 4) is the same object as x (document 1): the one that comes last stays",),
+    ]

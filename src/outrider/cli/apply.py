@@ -1,7 +1,7 @@
 """`outrider apply`: create or change objects from manifests."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -92,11 +92,20 @@ def sorted_out(
 ) -> tuple[list[Checked], list[CliError]]:
     """What every manifest means (see `check_manifest`), and those that are refused, when they were read or now."""
     checked, refused = [], list(found.refused)
+    first: dict[tuple[str, str, str, str], str] = {}
     for manifest in found.manifests:
         try:
-            checked.append(check_manifest(manifest, default_namespace, explicit_namespace))
+            item = check_manifest(manifest, default_namespace, explicit_namespace)
         except CliError as error:
             refused.append(error)
+            continue
+        metadata = item.body["metadata"]
+        same = (item.kind.group, item.kind.plural, metadata.get("namespace", ""), metadata["name"])
+        if same in first:
+            note = f"warning: {manifest.source} is the same object as {first[same]}: the one that comes last stays"
+            item = replace(item, notes=(*item.notes, note))
+        first.setdefault(same, manifest.source)
+        checked.append(item)
     return checked, refused
 
 
