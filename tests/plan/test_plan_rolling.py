@@ -61,6 +61,9 @@ RECREATES: dict[str, tuple[dict[str, Any] | None, int, bool]] = {
     "it is one already, and the old pods have not been told to end": (
         {"max_surge": None, "generation": 4}, 3, False,
     ),
+    "it is one already, but paused": (
+        {"max_surge": None, "generation": 4, "observed_generation": 4, "paused": True}, 3, False,
+    ),
     "they have": ({"max_surge": None, "generation": 4, "observed_generation": 4}, 2, False),
 }  # fmt: skip
 """Two replicas are wanted of a Deployment of three: its state, how many are asked for, and whether all has to wait."""

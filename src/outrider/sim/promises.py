@@ -108,7 +108,7 @@ class Promises:
 
     def _one_less(self, name: str, pod: str, known: PodTruth, now: float) -> Broken:
         service, truth = self.truth.service(name), self.truth
-        if truth.is_superseded(name, known) or truth.is_beside(name, known):
+        if truth.is_superseded(name, known) or truth.is_beside(name, known) or truth.gives_way(name, known):
             return
         wishes = list(service.recent(now - truth.window))
         disturbed = now - service.disturbed_at
@@ -268,6 +268,7 @@ class Promises:
         status = obj.get("status") or {}
         if change.removed or not self.writer:
             return
+        yield from self._by_steps(obj, now)
         was_ready = change.old is not None and has_condition(decode(change.old.data), "Ready")
         if was_ready and not has_condition(obj, "Ready"):
             yield from self._alarm(obj, now)
@@ -285,6 +286,31 @@ class Promises:
                 + ("has never served in full" if last is None else f"last served in full {now - last:.0f} s ago"),
             )
 
+    def _by_steps(self, obj: Object, now: float) -> Broken:
+        """A release on its steps: it is not over, and takes no more than its share from what can answer."""
+        name, release = obj["metadata"]["name"], _on_steps(obj.get("status") or {})
+        if release is None:
+            return
+        if has_condition(obj, "Ready"):
+            yield (
+                "never Ready in the middle of a release by steps",
+                f"{name} is called Ready while {release['version']} is at step {release.get('step', 0) + 1}",
+            )
+        service, truth = self.truth.service(name), self.truth
+        late = max(service.disturbed_at, service.faulty_until, truth.hindered_until)
+        wishes = list(service.recent(now - truth.window))
+        stable = [pod for pod in truth.ready_pods(name) if pod.revision == release["stableRevision"]]
+        able = sum(1 for pod in stable if pod.ready_since is not None and now - pod.ready_since > truth.window)
+        if now - late <= truth.window or not all(0 < wish.replicas <= able for wish in wishes):
+            return
+        share = release["steps"][release.get("step", 0)].get("weight", 0)
+        taken = service.shares.get(release["revision"], 0)
+        if service.selected != release["stableRevision"] or taken > share:
+            goes = f"{taken} %" if service.selected == release["stableRevision"] else "all"
+            one = f"{release['version']}, whose step has {share} %"
+            message = f"{goes} of the requests to {name} may go to {one}, while {able} pods of the other are ready"
+            yield "never more of the traffic than its step says", message
+
     def _alarm(self, obj: Object, now: float) -> Broken:
         """Somebody is woken up: there must be something."""
         name, truth = obj["metadata"]["name"], self.truth
@@ -301,6 +327,15 @@ class Promises:
 def _selector(obj: Object) -> dict[str, str]:
     found: dict[str, str] = obj["spec"].get("selector") or {}
     return found
+
+
+def _on_steps(status: Object) -> Object | None:
+    """The release that the status tells of, if it is on its steps."""
+    found: Object = status.get("release") or {}
+    if found.get("phase") != "Watching" or found.get("stage") not in ("Canary", "Preview"):
+        return None
+    under_way = found["revision"] == status.get("effectiveRevision") and found.get("step", 0) < len(found["steps"])
+    return found if under_way else None
 
 
 def _template_version(obj: Object) -> str:

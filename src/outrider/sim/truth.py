@@ -20,7 +20,7 @@ from outrider.api.spec_operations import STEPWISE
 from outrider.api.version import is_previous_stable
 from outrider.controllers.deployment.gather import parse_deployment
 from outrider.kube.api import Kind, Object
-from outrider.kube.objects import ENDPOINT_SLICE, POD, SERVICE
+from outrider.kube.objects import ENDPOINT_SLICE, HTTP_ROUTE, POD, SERVICE
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.local.store.history import Change
 from outrider.plan.deployment.fleet import steps_of
@@ -68,6 +68,7 @@ class PodTruth:
     revision: str = ""
     containers_ready: bool = False
     ending: bool = False
+    unschedulable: bool = False
 
 
 @dataclass
@@ -101,6 +102,8 @@ class Service:
     """Whether a version was ever to be released beside the old one, which takes pods for both."""
     selected: str = ""
     """The revision that its Service selects; empty where that selects every one."""
+    shares: dict[str, int] = field(default_factory=dict)
+    """Revision to the percent of the requests that its routes give it, beside what the Service selects."""
     ever_selected: set[str] = field(default_factory=set)
     proven: set[str] = field(default_factory=set)
     """Revisions of which it was written down that they served in full, and that one may go back to."""
@@ -161,6 +164,7 @@ class Truth:
             ENDPOINT_SLICE.plural: self._endpoints,
             MODEL_REVISION.plural: self._revision,
             SERVICE.plural: self._selector,
+            HTTP_ROUTE.plural: self._route,
         }
 
     def service(self, name: str) -> Service:
@@ -185,6 +189,12 @@ class Truth:
         wish = service.wishes[-1] if service.wishes else Wish(NEVER)
         unwanted = wish.goes_back or wish.version not in {ANY, pod.version}
         return unwanted and bool(service.selected) and pod.revision not in {service.selected, *service.proven}
+
+    def gives_way(self, name: str, pod: PodTruth) -> bool:
+        """Whether the pod takes no requests, and one of what has all of them finds no node."""
+        selected = self.service(name).selected
+        waiting = [one for one in self.pods_of(name) if one.unschedulable and not one.ending]
+        return selected not in ("", pod.revision) and any(one.revision == selected for one in waiting)
 
     def is_superseded(self, name: str, pod: PodTruth) -> bool:
         """Whether the pod is of a candidate beside what serves, that people have replaced by yet another version.
@@ -263,6 +273,7 @@ class Truth:
             self.disturb(name)
         pod.ready_since = (pod.ready_since if was_ready else at) if is_ready else None
         pod.containers_ready = has_condition(obj, "ContainersReady")
+        pod.unschedulable = _is_unschedulable(obj)
         self.news += before != (pod.ready_since is None, pod.ending, pod.containers_ready)
         if is_ready:
             self.service(name).answered.add(pod.version)
@@ -313,6 +324,12 @@ class Truth:
         service.selected = "" if change.removed else selector.get(labels.REVISION, "")
         service.ever_selected.add(service.selected)
 
+    def _route(self, change: Change, obj: Object) -> None:
+        name = (obj["metadata"].get("labels") or {}).get(labels.DEPLOYMENT, "")
+        if name:
+            backends = obj["spec"]["rules"][0]["backendRefs"] if not change.removed else []
+            self.service(name).shares = {one["name"].rpartition("-")[2]: one["weight"] for one in backends[1:]}
+
     def _wish(self, service: Service) -> None:
         self.news += 1 + (_moments(service.spec) if service.spec is not None else 0)
         service.wish(_now())
@@ -354,6 +371,11 @@ def rejection(obj: Object) -> dict[str, Any] | None:
     """Why a ModelRevision object was taken back by itself; None where it was not."""
     found: dict[str, Any] | None = (obj.get("status") or {}).get("rejection")
     return found
+
+
+def _is_unschedulable(obj: Object) -> bool:
+    found = (obj.get("status") or {}).get("conditions") or ()
+    return any((one["type"], one["status"]) == ("PodScheduled", "False") for one in found)
 
 
 def is_of_drill(obj: Object) -> bool:

@@ -16,6 +16,7 @@ from outrider.api.meta import parse_time
 from outrider.api.names import revision_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_operations import STEPWISE
+from outrider.plan.deployment import rolling
 from outrider.plan.deployment.effective import find_revision, has_served, rejected
 from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.picker import SCHEDULER
@@ -73,6 +74,9 @@ def home(snapshot: Snapshot, revision: str) -> str:
     base = snapshot.workload
     if base is not None and base.revision == revision:
         return snapshot.name
+    release = snapshot.deployment.status.release
+    if release is not None and (release.revision, release.phase) == (revision, "Watching"):
+        return own if release.strategy in STEPWISE else snapshot.name  # as it was begun, whatever is there since
     if not is_stepwise(snapshot) or _is_mixed(snapshot):
         return snapshot.name
     others_serve = any(pod.alive and pod.ready and pod.revision != revision for pod in snapshot.pods)
@@ -116,11 +120,21 @@ def _is_apart(snapshot: Snapshot, pod: PodView) -> bool:
     return pod.owner.startswith(f"{revision_name(snapshot.name, pod.revision)}-")
 
 
-def is_left(snapshot: Snapshot, target: str) -> bool:
-    """Whether there are still pods of a Deployment that is gone: the garbage collector takes a moment."""
+def is_left(snapshot: Snapshot, target: str, *, ending: bool = False) -> bool:
+    """Whether there are still pods of a Deployment that is gone: the garbage collector takes a moment. `ending`: also
+    those that were told to end, and have not ended yet.
+    """
     return any(
         pod.revision != target and _is_apart(snapshot, pod) and holder(snapshot, pod.revision) is None
-        for pod in alive(snapshot)
+        for pod in snapshot.pods
+        if pod.alive or (ending and not pod.finished)
+    )
+
+
+def is_in_the_way(snapshot: Snapshot, revisions: tuple[str, ...]) -> bool:
+    """Whether there is a Deployment of its own, or a pod of one, of another revision than these."""
+    return any(one.revision not in revisions for one in snapshot.own_workloads) or any(
+        pod.revision not in revisions and _is_apart(snapshot, pod) for pod in alive(snapshot)
     )
 
 
@@ -182,11 +196,19 @@ def others(
     if spec is None:
         return []
     place = home(snapshot, target)
-    return [
-        _other(snapshot, spec, one, target, traffic, release, now)
-        for one in workloads(snapshot)
-        if one.name != place and one.owned and one.revision != target
-    ]
+    found = []
+    for one in workloads(snapshot):
+        if not one.owned or one.revision == target:
+            continue
+        if one.name != place:
+            found.append(_other(snapshot, spec, one, target, traffic, release, now))
+        elif (
+            traffic is not None
+            and is_idle(traffic, one.revision)
+            and ready(snapshot, traffic.revision) >= spec.desired_replicas
+        ):
+            found.append(Resize(one, None, "nothing is sent to its pods, and another version takes its place"))
+    return found
 
 
 def _other(
@@ -200,10 +222,12 @@ def _other(
 ) -> Resize:
     wanted, short = spec.desired_replicas, _is_short(snapshot, target)
     on_steps = release is not None and is_on_steps(release, target)
+    if rolling.recreates(spec) and not on_steps and not any(pod.revision == target for pod in alive(snapshot)):
+        return Resize(one, None, "all old pods go before a new one comes")
     if traffic is None or one.revision in (traffic.revision, traffic.candidate):
         if short and not on_steps:
-            # What it gives up is what the others already carry: together they are never fewer than are wanted.
-            left = max(0, wanted - ready(snapshot, target))
+            # What it gives up is what the others already carry, and what the spec lets be unavailable.
+            left = max(0, wanted - rolling.max_unavailable(spec) - ready(snapshot, target))
             return Resize(
                 one, min(left, one.spec_replicas), "its GPUs are needed, and others have taken over its share"
             )
@@ -244,5 +268,7 @@ def _is_last_resort(
 
 
 def _is_short(snapshot: Snapshot, target: str) -> bool:
-    """Whether pods of the revision find no node."""
-    return any(pod.unschedulable for pod in alive(snapshot) if pod.revision == target and not pod.node)
+    """Whether pods of the revision find no node, nor will when those that are on their way out have gone."""
+    ending = sum(1 for pod in snapshot.pods if pod.terminating and not pod.finished and pod.node and pod.fault is None)
+    waiting = sum(1 for pod in alive(snapshot) if pod.revision == target and pod.unschedulable and not pod.node)
+    return waiting > ending

@@ -5,6 +5,7 @@ import msgspec
 from outrider.api.llmdeployment import LLMDeploymentStatus, ReleaseStatus, TrafficStatus
 from outrider.api.meta import Instant, find_condition
 from outrider.api.modelrevision import ModelRevisionSpec
+from outrider.api.names import revision_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.actions import Action, Apply, Delete, Scale
 from outrider.plan.deployment import (
@@ -19,7 +20,7 @@ from outrider.plan.deployment import (
     trial,
 )
 from outrider.plan.deployment.conditions import ROLLED_OUT
-from outrider.plan.deployment.effective import Effective
+from outrider.plan.deployment.effective import Effective, find_revision
 from outrider.plan.deployment.observed import ExtraView
 from outrider.plan.deployment.picker import Picker
 from outrider.plan.deployment.picker import decide as decide_picker
@@ -49,6 +50,11 @@ class Objects(msgspec.Struct, frozen=True):
             for one in self.wanted
             if one.why is not None
         )
+
+    @property
+    def ends_others(self) -> bool:
+        """Whether pods of another revision are to end, since others do without them: it had better be so."""
+        return bool(self.scaled) or any(one.kind == "Deployment" for one in self.removed)
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -81,9 +87,10 @@ def objects(
         found.append(Wanted(body, drift.budget(body, snapshot.budget)))
     moved = all(one.why is None for one in found)  # nothing is left to be done before what took requests may go
     sizes = fleet.others(snapshot, target.hash, divided, release, now)
-    there = fleet.workload_at(snapshot, fleet.home(snapshot, target.hash)) is not None
-    if there or not (any(one.replicas is None for one in sizes) or fleet.is_left(snapshot, target.hash)):
-        # Else there would be three versions at once.
+    found += _made_anew(snapshot, spec, target.hash, release, divided)
+    left = fleet.is_left(snapshot, target.hash, ending=rolling.recreates(spec))
+    if fleet.holder(snapshot, target.hash) is not None or not (left or any(one.replicas is None for one in sizes)):
+        # Else there would be three versions at once, or with Recreate two.
         found.append(_workload(snapshot, spec, target, release))
     removed = [
         *_surplus_workloads(snapshot, sizes if moved else []),
@@ -111,6 +118,27 @@ def _workload(
         wanted = body(paused=True)
     differs = drift.workload(wanted, seen, rolled_out=_rolled_out(owner.status))
     return Wanted(wanted, differs if not rolling.is_on_hold(spec, seen) else None)
+
+
+def _made_anew(
+    snapshot: Snapshot,
+    spec: LLMDeploymentSpec,
+    target: str,
+    release: ReleaseStatus | None,
+    divided: TrafficStatus | None,
+) -> list[Wanted]:
+    """The Deployment of what a release on its steps is compared with, where somebody has deleted it: the candidate has
+    replicas for its step only.
+    """
+    if release is None or divided is None or not fleet.is_on_steps(release, target) or divided.revision == target:
+        return []
+    stable = find_revision(snapshot.revisions, divided.revision)
+    gone = fleet.holder(snapshot, divided.revision) is None
+    if stable is None or not gone or any(pod.revision == divided.revision for pod in fleet.alive(snapshot)):
+        return []
+    place = revision_name(snapshot.name, divided.revision)
+    body = render.deployment_body(snapshot.deployment, spec, stable.spec, snapshot.config, place=place)
+    return [Wanted(body, drift.NOT_THERE)]
 
 
 def _candidate_service(snapshot: Snapshot, spec: LLMDeploymentSpec, divided: TrafficStatus | None) -> list[Wanted]:

@@ -46,7 +46,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     divided = _divided(snapshot, effective, under_way, service)
     made = objects(snapshot, effective, service, under_way, divided, now)
     applies = made.applies
-    facts = _facts(snapshot, now, effective, service, made, divided)
+    facts = _facts(snapshot, now, effective, service, made, divided, under_way)
     judgement = _judgement(facts)
     facts = msgspec.structs.replace(facts, states=judge(snapshot, judgement, facts.wish.bake_seconds, now))
     release = look(facts, under_way)
@@ -77,6 +77,8 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         because=_because(facts, status, applies),
         requeue_at=_requeue_at(facts, judgement, release, (drilled.looks_again_at, replaced.looks_again_at)),
         confirm_first=traffic.gives_more(before.traffic, divided)
+        or traffic.moves(snapshot, divided)
+        or made.ends_others
         or (release is not None and release.rejection is not None and release.rejection.reason != ABORTED),
     )
 
@@ -124,6 +126,7 @@ def _facts(
     service: str,
     made: Objects,
     divided: TrafficStatus | None,
+    release: ReleaseStatus | None,
 ) -> Facts:
     wish = _wish(snapshot)
     revision = effective.target.hash if effective.target is not None else current_revision(snapshot)
@@ -134,7 +137,7 @@ def _facts(
         for apply in made.applies
     )
     pending = pending or bool(made.scaled)
-    rollout = observe(snapshot, revision, wish.replicas, pending_write=pending, traffic=divided)
+    rollout = observe(snapshot, revision, wish.replicas, pending_write=pending, traffic=divided, release=release)
     need = capacity.Need(
         key=snapshot.deployment.metadata.key,
         gpus_per_replica=wish.gpus_per_replica,

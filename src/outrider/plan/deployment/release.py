@@ -21,6 +21,8 @@ TICK = 5.0
 """Seconds between two looks at a release that may be rolled back by itself."""
 SLOW_TICK = 30.0
 """The same where nothing would be done about it."""
+FOLLOW_UP = 1.0
+"""Seconds until replicas and traffic follow a step that has just begun or ended: its time runs from then on."""
 WRITE_PAUSE, SLOW_WRITE_PAUSE, WRITE_SHARE = 30.0, 120.0, 0.3
 """Numbers are written after 30 s (where nothing would be done about them, two minutes), then after three tenths of the
 release's age: 15 writes in half an hour, or 9."""
@@ -72,7 +74,9 @@ def look(facts: Facts, status: ReleaseStatus | None) -> Release | None:
     over = verdict.kind == "Good" or _is_old(facts, status, settings.max_bake)
     if over and not steps.is_under_way(wanted):
         return Release(msgspec.structs.replace(wanted, phase="Ended"))
-    return Release(wanted if _is_news(facts, status, wanted) else status, looks_again_in=_pause(facts))
+    moved = (status.stage, status.step, status.weight) != (wanted.stage, wanted.step, wanted.weight)
+    again = FOLLOW_UP if moved else _pause(facts)
+    return Release(wanted if _is_news(facts, status, wanted) else status, looks_again_in=again)
 
 
 def _concluded(status: ReleaseStatus, verdict: Verdict, watch: Watch, now: Instant) -> ReleaseStatus:

@@ -68,7 +68,8 @@ def replicas(spec: LLMDeploymentSpec, workload: WorkloadView | None, wanted: int
     """
     if workload is None or not recreates(spec):
         return wanted
-    divided = workload.max_surge is not None and workload.replicas != workload.updated_replicas
+    not_begun = workload.max_surge is not None or workload.paused
+    divided = not_begun and workload.replicas != workload.updated_replicas
     return workload.spec_replicas if divided or not workload.is_observed else wanted
 
 

@@ -5,7 +5,7 @@ A pod of another revision never counts: that is how others came to report succes
 
 import msgspec
 
-from outrider.api.llmdeployment import TrafficStatus
+from outrider.api.llmdeployment import ReleaseStatus, TrafficStatus
 from outrider.api.meta import Instant, find_condition
 from outrider.plan.deployment import fleet
 from outrider.plan.deployment.snapshot import PodView, Snapshot
@@ -35,6 +35,8 @@ class Rollout(msgspec.Struct, frozen=True):
     shown: bool = True
     """Whether pods of the revision take requests as soon as they are ready; not in a preview."""
     deadline_exceeded: bool = False
+    on_steps: bool = False
+    """A release is on its steps: its pods take a share of the requests, or stand in for those that should."""
 
     @property
     def ready(self) -> tuple[PodView, ...]:
@@ -68,14 +70,20 @@ class Rollout(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """All wanted replicas run the revision and are ready, and nothing else serves."""
-        return (
-            self.applied and self.settled and len(self.updated) == len(self.ready) == self.wanted and not self.old_ready
-        )
+        """All wanted replicas run the revision and are ready, and nothing else serves, or is to."""
+        if self.on_steps or not (self.applied and self.settled):
+            return False
+        return len(self.updated) == len(self.ready) == self.wanted and not self.old_ready
 
 
 def observe(
-    snapshot: Snapshot, revision: str, wanted: int, *, pending_write: bool, traffic: TrafficStatus | None = None
+    snapshot: Snapshot,
+    revision: str,
+    wanted: int,
+    *,
+    pending_write: bool,
+    traffic: TrafficStatus | None = None,
+    release: ReleaseStatus | None = None,
 ) -> Rollout:
     """The rollout of `revision`. `pending_write`: the Deployment is not yet what it should be."""
     alive = fleet.alive(snapshot)
@@ -98,6 +106,7 @@ def observe(
         updated=tuple(pod for pod in alive if pod.revision == revision),
         old=tuple(pod for pod in alive if pod.revision != revision and not fleet.is_idle(traffic, pod.revision)),
         shown=not fleet.is_idle(traffic, revision),
+        on_steps=release is not None and fleet.is_on_steps(release, revision),
         deadline_exceeded=seen and progressing is not None and progressing.reason == "ProgressDeadlineExceeded",
     )
 

@@ -21,15 +21,19 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
     spec, before = snapshot.parsed.spec, snapshot.deployment.status.traffic
     if spec is None:
         return before
-    if not fleet.is_stepwise(snapshot) and not snapshot.own_workloads:
+    compared = release.stable_revision if release is not None and fleet.is_on_steps(release, target) else ""
+    divided = fleet.is_stepwise(snapshot) or snapshot.own_workloads or fleet.is_left(snapshot, target)
+    if not compared and not divided:
         return None
     wanted = spec.desired_replicas
-    main = _main(snapshot, target, wanted)
+    main = _main(snapshot, target, wanted, compared)
     if main == target:
         known = before is not None or _is_alone(snapshot, target) or _has_taken_over(snapshot, target, wanted)
         return _still_shared(snapshot, target, wanted) or (TrafficStatus(target) if known else None)
-    if _is_rolled_in_place(snapshot, main, target):
-        return None
+    if not compared and _is_rolled_in_place(snapshot, main, target):
+        # A third version, of a release by steps that is given up, is nobody's wish: it goes before all pods are asked.
+        is_third = fleet.is_in_the_way(snapshot, (main, target)) and fleet.ready(snapshot, main) >= wanted > 0
+        return TrafficStatus(main) if is_third else None
     weight = _weight(snapshot, main, target, release, wanted)
     if weight is None:
         return TrafficStatus(target)
@@ -45,19 +49,44 @@ def gives_more(before: TrafficStatus | None, after: TrafficStatus | None) -> boo
     return after.revision != before.revision or after.weight > before.weight
 
 
-def _main(snapshot: Snapshot, target: str, wanted: int) -> str:
-    """The revision that requests go to until others take over."""
-    before = snapshot.deployment.status.traffic
+def moves(snapshot: Snapshot, after: TrafficStatus | None) -> bool:
+    """Whether the Service is to select another revision than it does, be that decided now or before a crash."""
+    service = snapshot.service
+    return (
+        after is not None
+        and service is not None
+        and service_selects(snapshot, after)
+        not in (
+            "",
+            fleet.selected_revision(service.selector),
+        )
+    )
+
+
+def _main(snapshot: Snapshot, target: str, wanted: int, compared: str) -> str:
+    """The revision that requests go to until others take over.
+
+    `compared` is what a release is compared with that is on its steps, else empty. It takes over by its steps alone:
+    while there is no pod of the other, it only stands in.
+    """
+    before, selected = snapshot.deployment.status.traffic, fleet.selected(snapshot)
     if before is not None:
         said = fleet.carrying(snapshot, before, target)
-    elif selected := fleet.selected(snapshot):
+        if said == target and selected not in ("", target):
+            # Killed before the Service was changed; what was ready then may not be any more.
+            enough = min(wanted, fleet.ready(snapshot, selected))
+            said = said if fleet.ready(snapshot, said) >= enough else selected
+    elif selected:
         said = selected
+    elif compared:
+        said = compared
     else:
         said = current_revision(snapshot)
         most = max((fleet.ready(snapshot, pod.revision) for pod in fleet.alive(snapshot)), default=0)
         if fleet.ready(snapshot, said) < min(wanted, most):
             return target  # requests go to all: they are not all for what has just begun to take the place of others
-    return said if any(pod.revision == said for pod in fleet.alive(snapshot)) else target
+    is_compared = compared and find_revision(snapshot.revisions, said) is not None
+    return said if is_compared or any(pod.revision == said for pod in fleet.alive(snapshot)) else target
 
 
 def _is_alone(snapshot: Snapshot, revision: str) -> bool:

@@ -15,12 +15,11 @@ import msgspec
 
 from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import format_time, parse_time
-from outrider.plan.deployment import fleet, steps
+from outrider.plan.deployment import fleet, rolling, steps
 from outrider.plan.deployment.drift import difference
 from outrider.plan.deployment.effective import find_revision
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.observed import WorkloadView
-from outrider.plan.deployment.rolling import first_batch
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 from outrider.plan.evidence.settings import LEAST_TICKS
 
@@ -36,7 +35,7 @@ def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
         return False  # what is wanted has changed: pods of it have to come first
     if steps.wishes(find_revision(snapshot.revisions, revision), release).paused:
         return _is_under_way(workload)
-    if not _is_automatic(snapshot):
+    if not _is_automatic(snapshot) or _recreates(snapshot):
         return False
     if release.verdict == "RollBack":
         return True
@@ -69,7 +68,7 @@ def begun(snapshot: Snapshot, release: ReleaseStatus) -> bool:
     spec = snapshot.parsed.spec
     if spec is None or not _is_automatic(snapshot) or not _of(snapshot, release.stable_revision):
         return False
-    return _is_in_place(snapshot, release) and first_batch(spec) < spec.desired_replicas
+    return _is_in_place(snapshot, release) and rolling.first_batch(spec) < spec.desired_replicas
 
 
 def _is_in_place(snapshot: Snapshot, release: ReleaseStatus) -> bool:
@@ -89,7 +88,7 @@ def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
     if release.stage != "Trial":
         return release
     spec = snapshot.parsed.spec
-    is_possible = _is_automatic(snapshot) and _is_in_place(snapshot, release)
+    is_possible = _is_automatic(snapshot) and _is_in_place(snapshot, release) and not _recreates(snapshot)
     if spec is not None and not (is_possible and _of(snapshot, release.stable_revision)):
         return msgspec.structs.replace(release, stage="Rollout")
     since = parse_time(release.trial_since)
@@ -101,6 +100,11 @@ def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
     if over and seen and release.verdict in ("Watching", "Good"):
         return msgspec.structs.replace(release, stage="Rollout")
     return release
+
+
+def _recreates(snapshot: Snapshot) -> bool:
+    """Whether all old pods go first, so that there is nothing beside which a new one could be tried."""
+    return snapshot.parsed.spec is not None and rolling.recreates(snapshot.parsed.spec)
 
 
 def _was_seen(snapshot: Snapshot) -> bool:
