@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sim_scenarios import NOT_WATCHED, ROLLING, TWO_GPUS, WATCHED, blue_green, canary, spec, version
 
 from outrider.sim.crashes import NAME
 from outrider.sim.incidents import (
@@ -26,33 +27,6 @@ from outrider.sim.incidents import (
     WatchTrouble,
 )
 from outrider.sim.run import run
-
-NOT_WATCHED = {"minRequests": 0}
-ROLLING = {"rolloutStrategy": "RollingUpdate"}
-TWO_GPUS = {"requests": {"nvidia.com/gpu": "2"}}
-WATCHED = {"enabled": True, "window": "15s", "triggers": [{"errorRate": ">1%"}]}
-
-
-def spec(version: str, replicas: int, standby: str, rollback: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "model": {"modelUri": "hf://meta-llama/Llama-3.1-8B-Instruct", "version": version},
-        "replicas": replicas,
-        "resources": {"requests": {"nvidia.com/gpu": "1"}},
-        "rollback": {"standby": standby, "autoRollback": rollback},
-        **more,
-    }
-
-
-def canary(*steps: tuple[int, str]) -> dict[str, Any]:
-    return {"rolloutStrategy": "Canary", "canary": {"steps": [{"weight": w, "duration": d} for w, d in steps]}}
-
-
-def blue_green(preview: str) -> dict[str, Any]:
-    return {"rolloutStrategy": "BlueGreen", "blueGreen": {"previewDuration": preview}}
-
-
-def version(at: float, name: str) -> Edit:
-    return Edit(at=at, deployment=NAME, spec={"model": {"version": name}})
 
 
 def gpu_lost_unheard(standby: str, rollback: dict[str, Any]) -> Scenario:

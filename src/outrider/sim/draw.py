@@ -55,6 +55,8 @@ DRILLED_SHARE = 0.5
 """Of the scenarios in which somebody drills a rollback."""
 GPUS_LOST_SHARE = 0.3
 """Of the scenarios in which GPUs are lost."""
+NO_GATEWAY_SHARE = 0.15
+"""Of the scenarios in which no routes divide the traffic."""
 HANDS_OFF = 0.75
 """Share of the time in which something may begin: the rest is for what has begun to end."""
 
@@ -184,7 +186,9 @@ def draw(seed: int, seconds: float) -> Scenario:
         operators=2 if rng.random() < 0.1 else 1,
     )
     more = (*_drills(seed, seconds, names), *_lost_gpus(seed, seconds, names))
-    return msgspec.structs.replace(made, incidents=tuple(sorted((*made.incidents, *more), key=lambda one: one.at)))
+    ordered = tuple(sorted((*made.incidents, *more), key=lambda one: one.at))
+    routed = random.Random(f"gateway-{seed}").random() >= NO_GATEWAY_SHARE  # noqa: S311
+    return msgspec.structs.replace(made, incidents=ordered, gateway=routed)
 
 
 def _drills(seed: int, seconds: float, names: Sequence[str]) -> list[AnyIncident]:

@@ -192,6 +192,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a pod takes to load its model."""
     operators: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
     """With more than one they elect a leader."""
+    gateway: bool = True
+    """Whether routes divide the traffic; else the numbers of pods do."""
 
     @property
     def ends(self) -> float:

@@ -47,6 +47,7 @@ class OperatorProcess:
         answers: Callable[[str], str],
         *,
         elected: bool,
+        gateway: bool = True,
         between: Between | None = None,
         strike: Strike = lambda: False,
     ) -> None:
@@ -58,6 +59,7 @@ class OperatorProcess:
         self._store, self._rng, self._troubles, self._observer = store, rng, troubles, observer
         self._answers = answers
         self._elected = elected
+        self._gateway = GatewayConfig("outrider", "outrider-system") if gateway else GatewayConfig("", "")
         self._between = between or (lambda line: line)
         self._strike = strike
         self._line: Line | None = None
@@ -101,9 +103,7 @@ class OperatorProcess:
         asyncio.get_running_loop().call_later(seconds, clock.running.set)
 
     async def _work(self, line: Api, clock: StoppableClock) -> None:
-        config = OperatorConfig(
-            gateway=GatewayConfig("outrider", "outrider-system"), identity=f"{self.name}-{self.starts}"
-        )
+        config = OperatorConfig(gateway=self._gateway, identity=f"{self.name}-{self.starts}")
         if not self._elected:
             await Operator(line, clock, config, probe=self._probe, fetch=_fetch, rng=self._rng).run()
             return

@@ -305,7 +305,9 @@ class Promises:
             return
         share = release["steps"][release.get("step", 0)].get("weight", 0)
         taken = service.shares.get(release["revision"], 0)
-        if service.selected != release["stableRevision"] or taken > share:
+        answers = any(pod.revision == release["revision"] for pod in truth.ready_pods(name))
+        by_number = not service.selected and (not answers or (share and not truth.routed))
+        if not by_number and (service.selected != release["stableRevision"] or taken > share):
             goes = f"{taken} %" if service.selected == release["stableRevision"] else "all"
             one = f"{release['version']}, whose step has {share} %"
             message = f"{goes} of the requests to {name} may go to {one}, while {able} pods of the other are ready"

@@ -180,7 +180,7 @@ class _Game:
                 f"operator-{number}" if scenario.operators > 1 else "operator",
                 self.world.store, random.Random(f"{scenario.seed}-{number}"),  # noqa: S311
                 self._current_troubles, self, self.world.kubelet.answers,
-                elected=scenario.operators > 1, between=self._between, strike=self._strike,
+                elected=scenario.operators > 1, gateway=scenario.gateway, between=self._between, strike=self._strike,
             )
             for number in range(scenario.operators)
         ]  # fmt: skip

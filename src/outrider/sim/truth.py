@@ -151,6 +151,8 @@ class Truth:
         """Pods of drills, by uid: whether each is ending, and whether it is loaded."""
         self.hindered_until = NEVER
         """Until when the scenario keeps operators from seeing or doing anything in time."""
+        self.routed = False
+        """Whether there are routes, which may divide the traffic; else a Service that selects all pods does."""
         self._blamed: dict[str, float] = {}
         """Of versions that fail wherever they run, also in services that come later."""
         self.news = 0
@@ -327,6 +329,7 @@ class Truth:
     def _route(self, change: Change, obj: Object) -> None:
         name = (obj["metadata"].get("labels") or {}).get(labels.DEPLOYMENT, "")
         if name:
+            self.routed = True
             backends = obj["spec"]["rules"][0]["backendRefs"] if not change.removed else []
             self.service(name).shares = {one["name"].rpartition("-")[2]: one["weight"] for one in backends[1:]}
 

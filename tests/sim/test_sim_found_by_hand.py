@@ -1,0 +1,195 @@
+"""What people found who tried to break releases, and no seed had shown, each as the scenario that showed it."""
+
+from typing import Any
+
+import pytest
+from sim_scenarios import NOT_WATCHED, ROLLING, TWO_GPUS, WATCHED, blue_green, canary, spec, version
+
+from outrider.sim.crashes import NAME
+from outrider.sim.incidents import (
+    AnyIncident,
+    ApiTrouble,
+    Apply,
+    BadVersion,
+    Crash,
+    DeletePod,
+    Edit,
+    Meddle,
+    NodeLost,
+    Scenario,
+    Steer,
+    Stop,
+    WatchTrouble,
+)
+from outrider.sim.run import run
+
+RECREATE = {"rolloutStrategy": "Recreate"}
+NO_SURGE = {**ROLLING, "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+TRIED = {**WATCHED, "window": "120s"}
+BY_HAND = blue_green("600s", autoPromotion=False)
+
+
+def story(first: Apply, *incidents: AnyIncident, seed: int = 1, load: float = 3.0, **cluster: Any) -> Scenario:
+    return Scenario(seed=seed, load_seconds=load, incidents=(first, *incidents), **{"nodes": 1, **cluster})
+
+
+def served(replicas: int, deployment: dict[str, Any], *, standby: str = "60s", **more: Any) -> Apply:
+    """v1.0.0 serves."""
+    rollback = more.pop("rollback", NOT_WATCHED)
+    return Apply(at=1, deployment=NAME, spec=spec("v1.0.0", replicas, standby, rollback, deployment=deployment, **more))
+
+
+def edit(at: float, **patch: Any) -> Edit:
+    return Edit(at=at, deployment=NAME, spec=patch)
+
+
+def to_zero(at: float) -> Meddle:
+    return Meddle(at=at, deployment=NAME, how="scales the workload to zero")
+
+
+def crashes(at: float, seconds: float, which: str) -> BadVersion:
+    return BadVersion(at=at, seconds=seconds, version=which, how="crashes")
+
+
+def unheard(at: float, seconds: float, plural: str) -> WatchTrouble:
+    return WatchTrouble(at=at, seconds=seconds, how="silent", plural=plural)
+
+
+def on_two_gpus(preview: str = "30s", standby: str = "60s", replicas: int = 2) -> Apply:
+    return served(replicas, blue_green(preview), standby=standby, rollback=WATCHED, resources=TWO_GPUS)
+
+
+FOUND: dict[str, Scenario] = {
+    "without a pod of the stable version for a moment a canary had everything until its steps were over": story(
+        served(4, canary((25, "600s"))), version(60, "v1.1.0"), to_zero(66)
+    ),
+    "the same, while Deployments were seen late, and the candidate crashed in its preview": story(
+        served(3, blue_green("600s"), standby="15s"),
+        version(60, "v1.1.0"),
+        crashes(61, 900, "v1.1.0"),
+        unheard(115, 30, "deployments"),
+        to_zero(121),
+        load=20.0,
+    ),
+    "the same, while the operator was dead": story(
+        served(3, canary((10, "600s"), (50, "600s")), standby="15s"),
+        version(60, "v1.1.0"),
+        Crash(at=108.5, calls=1, down_seconds=20),
+        to_zero(121),
+        load=20.0,
+    ),
+    "a canary had everything after the service was scaled to zero and back": story(
+        served(3, canary((10, "300s"))), version(60, "v2.0.0"), edit(120, replicas=0), edit(180, replicas=3)
+    ),
+    "a preview that waits for a person served after the service was scaled to zero and back": story(
+        served(3, BY_HAND),
+        version(60, "v2.0.0"),
+        edit(120, replicas=0),
+        edit(180, replicas=3),
+        Steer(at=400, deployment=NAME, how="promote"),
+    ),
+    "a preview that stood in for the pod that serves was called Ready": story(
+        served(1, blue_green("600s"), standby="15s"),
+        version(200, "v1.1.0"),
+        DeletePod(at=280, deployment=NAME, place=0),
+        load=100.0,
+    ),
+    "a canary that stood in was called Ready": story(
+        served(1, canary((10, "300s"))), version(60, "v2.0.0"), DeletePod(at=120, deployment=NAME, place=0)
+    ),
+    "killed between the status and the Service, the traffic went to pods that had died meanwhile": story(
+        served(3, blue_green("30s")),
+        version(60, "v1.1.0"),
+        Crash(at=110.5, calls=1, down_seconds=40),
+        crashes(115, 600, "v1.1.0"),
+        load=20.0,
+    ),
+    "the same, where the API server refused the Service": story(
+        served(3, blue_green("30s")),
+        version(60, "v1.1.0"),
+        ApiTrouble(at=110.58, seconds=60, how="refused", share=1),
+        crashes(115, 600, "v1.1.0"),
+        load=20.0,
+    ),
+    "noted as a canary, it was released in place with the replicas of its step": story(
+        served(4, canary((25, "600s"))),
+        Crash(at=59.9, calls=1, down_seconds=20),
+        version(60, "v1.1.0"),
+        crashes(65, 30, "v1.0.0"),
+        load=20.0,
+    ),
+    "the same, where the API server refused its objects": story(
+        served(4, canary((25, "600s"))),
+        version(60, "v1.1.0"),
+        ApiTrouble(at=60.06, seconds=10, how="refused", share=1),
+        crashes(65, 30, "v1.0.0"),
+        load=20.0,
+    ),
+    "the same, where the strategy was changed before its Deployment was there": story(
+        served(3, canary((10, "300s"))),
+        Crash(at=59, calls=1, down_seconds=8),
+        version(60, "v2.0.0"),
+        edit(63, deployment=ROLLING),
+        load=20.0,
+    ),
+    "a Recreate right after a blue-green release waited for GPUs for ever": story(
+        served(2, blue_green("5s"), standby="0s", resources=TWO_GPUS),
+        version(30, "v1.1.0"),
+        edit(100, replicas=4),
+        version(200, "v1.2.0", deployment=RECREATE),
+    ),
+    "so did an update that may take a replica away first": story(
+        served(2, blue_green("5s"), standby="0s", resources=TWO_GPUS),
+        version(30, "v1.1.0"),
+        edit(100, replicas=4),
+        version(200, "v1.2.0", deployment=NO_SURGE),
+    ),
+    "Recreate while a person had paused the rolling update, then fewer replicas": story(
+        served(3, {}),
+        version(60, "v2.0.0"),
+        Steer(at=66, deployment=NAME, how="pause"),
+        edit(80, deployment=RECREATE),
+        edit(100, replicas=2),
+        Steer(at=120, deployment=NAME, how="resume"),
+        load=5.0,
+    ),
+    "the same in the middle of a trial": story(
+        served(3, {}, rollback=TRIED),
+        version(60, "v2.0.0"),
+        edit(80, deployment=RECREATE),
+        edit(100, replicas=2),
+        load=5.0,
+    ),
+    "a preview that nobody promoted took requests while a third version was rolled out": story(
+        served(3, BY_HAND), version(60, "v2.0.0"), version(150, "v1.2.0", deployment=ROLLING), nodes=3, load=20.0
+    ),
+    "at the end of a rolling update after a blue-green release the service looked not ready": story(
+        served(3, blue_green("5s"), standby="15s"),
+        version(100, "v2.0.0"),
+        version(300, "v1.2.0", deployment=ROLLING),
+        seed=10,
+        gpus=16,
+        load=60.0,
+    ),
+    "a standby was ended by an operator that had stood still while a node was lost": story(
+        served(2, canary((100, "5s")), rollback={**WATCHED, "window": "60s"}, standby="15s", resources=TWO_GPUS),
+        version(173.3, "v1.1.0"),
+        Stop(at=186.5, seconds=125.6),
+        NodeLost(at=207, seconds=151, node=0),
+        seed=4815,
+        nodes=3,
+    ),
+    "a standby that gives way to a replica without a node counted as one that was needed": story(
+        on_two_gpus(replicas=3),
+        version(60, "v1.1.0"),
+        NodeLost(at=110, seconds=400, node=0),
+        seed=7,
+        nodes=2,
+        load=20.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_was_found_is_mended(what: str) -> None:
+    assert run(FOUND[what]).violation is None
