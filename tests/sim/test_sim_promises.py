@@ -19,7 +19,7 @@ STORY = (
 
 BY_STEPS = (
     Apply(at=1, deployment=NAME, spec=CANARY),
-    Edit(at=50, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
+    Edit(at=100, deployment=NAME, spec={"model": {"version": "v1.1.0"}}),
     SlowLoads(at=150, seconds=1, load_seconds=3),
 )
 
@@ -87,6 +87,14 @@ CAUGHT_BY_STEPS: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, 
     "it gives a share to what is not ready": (
         saboteurs.divides_badly(50, 50),
         "never a share of the traffic to nothing",
+    ),
+    "it is called Ready on its steps": (
+        saboteurs.says_ready_on_its_steps,
+        "never Ready in the middle of a release by steps",
+    ),
+    "it has more than its step": (
+        saboteurs.gives_more_than_its_step,
+        "never more of the traffic than its step says",
     ),
     "its shares are no shares": (saboteurs.divides_badly(90, 0), "shares of the traffic add up to 100"),
 }

@@ -63,6 +63,21 @@ def says_ready(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+def says_ready_on_its_steps(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+    """Whatever is to come."""
+    return says_ready(call, kind, body) if "'stage': 'Canary'" in str(body) else body
+
+
+def gives_more_than_its_step(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+    """All that a step has, and as much again."""
+    if (call, kind) == ("apply", HTTP_ROUTE):
+        for rule in body["spec"]["rules"]:
+            one, *others = rule["backendRefs"][:2]
+            for other in others:
+                one["weight"], other["weight"] = one["weight"] - other["weight"], 2 * other["weight"]
+    return body
+
+
 def points_the_service_elsewhere(call: str, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
     if (call, kind) == ("apply", SERVICE):
         body["spec"]["selector"] = {"app": "elsewhere"}

@@ -19,7 +19,18 @@ from outrider.local.store.history import Change
 from outrider.local.store.records import decode
 from outrider.plan.deployment.rejection import ABORTED
 from outrider.sim.kubelet import has_condition, ready
-from outrider.sim.truth import ANY, NEVER, PodTruth, Truth, is_of_drill, rejection, served_by, takers
+from outrider.sim.truth import (
+    ANY,
+    NEVER,
+    PodTruth,
+    Truth,
+    is_of_drill,
+    on_steps,
+    rejection,
+    served_by,
+    shares_of,
+    takers,
+)
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -204,6 +215,8 @@ class Promises:
             if one["weight"] and not able and now - service.disturbed_at > self.truth.window:
                 message = f"{one['weight']} % of the requests to {name} go to {one['name']}, of which no pod is ready"
                 yield "never a share of the traffic to nothing", message
+        if service.release is not None:
+            yield from self._share(name, service.release, shares_of(obj), now)
 
     # What is released
 
@@ -288,7 +301,7 @@ class Promises:
 
     def _by_steps(self, obj: Object, now: float) -> Broken:
         """A release on its steps: it is not over, and takes no more than its share from what can answer."""
-        name, release = obj["metadata"]["name"], _on_steps(obj.get("status") or {})
+        name, release = obj["metadata"]["name"], on_steps(obj.get("status") or {})
         if release is None:
             return
         if has_condition(obj, "Ready"):
@@ -296,6 +309,9 @@ class Promises:
                 "never Ready in the middle of a release by steps",
                 f"{name} is called Ready while {release['version']} is at step {release.get('step', 0) + 1}",
             )
+        yield from self._share(name, release, self.truth.service(name).shares, now)
+
+    def _share(self, name: str, release: Object, shares: dict[str, int], now: float) -> Broken:
         service, truth = self.truth.service(name), self.truth
         late = max(service.disturbed_at, service.faulty_until, truth.hindered_until)
         wishes = list(service.recent(now - truth.window))
@@ -304,7 +320,7 @@ class Promises:
         if now - late <= truth.window or not all(0 < wish.replicas <= able for wish in wishes):
             return
         share = release["steps"][release.get("step", 0)].get("weight", 0)
-        taken = service.shares.get(release["revision"], 0)
+        taken = shares.get(release["revision"], 0)
         answers = any(pod.revision == release["revision"] for pod in truth.ready_pods(name))
         by_number = not service.selected and (not answers or (share and not truth.routed))
         if not by_number and (service.selected != release["stableRevision"] or taken > share):
@@ -329,15 +345,6 @@ class Promises:
 def _selector(obj: Object) -> dict[str, str]:
     found: dict[str, str] = obj["spec"].get("selector") or {}
     return found
-
-
-def _on_steps(status: Object) -> Object | None:
-    """The release that the status tells of, if it is on its steps."""
-    found: Object = status.get("release") or {}
-    if found.get("phase") != "Watching" or found.get("stage") not in ("Canary", "Preview"):
-        return None
-    under_way = found["revision"] == status.get("effectiveRevision") and found.get("step", 0) < len(found["steps"])
-    return found if under_way else None
 
 
 def _template_version(obj: Object) -> str:

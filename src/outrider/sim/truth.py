@@ -103,7 +103,9 @@ class Service:
     selected: str = ""
     """The revision that its Service selects; empty where that selects every one."""
     shares: dict[str, int] = field(default_factory=dict)
-    """Revision to the percent of the requests that its routes give it, beside what the Service selects."""
+    """See `shares_of`."""
+    release: Object | None = None
+    """The release that its status tells of, where that is on its steps."""
     ever_selected: set[str] = field(default_factory=set)
     proven: set[str] = field(default_factory=set)
     """Revisions of which it was written down that they served in full, and that one may go back to."""
@@ -297,6 +299,7 @@ class Truth:
 
     def _deployment(self, change: Change, obj: Object) -> None:
         service, meta = self.service(obj["metadata"]["name"]), obj["metadata"]
+        service.release = on_steps(obj.get("status") or {}) if not change.removed else None
         if change.removed or meta.get("deletionTimestamp"):
             if service.generation:
                 service.generation, service.spec = 0, None
@@ -330,8 +333,7 @@ class Truth:
         name = (obj["metadata"].get("labels") or {}).get(labels.DEPLOYMENT, "")
         if name:
             self.routed = True
-            backends = obj["spec"]["rules"][0]["backendRefs"] if not change.removed else []
-            self.service(name).shares = {one["name"].rpartition("-")[2]: one["weight"] for one in backends[1:]}
+            self.service(name).shares = {} if change.removed else shares_of(obj)
 
     def _wish(self, service: Service) -> None:
         self.news += 1 + (_moments(service.spec) if service.spec is not None else 0)
@@ -368,6 +370,20 @@ class Truth:
             service.slices.pop(meta["name"], None)
         else:
             service.slices[meta["name"]] = takers(obj)
+
+
+def on_steps(status: Object) -> Object | None:
+    """The release that the status tells of, if it is on its steps."""
+    found: Object = status.get("release") or {}
+    if found.get("phase") != "Watching" or found.get("stage") not in ("Canary", "Preview"):
+        return None
+    under_way = found["revision"] == status.get("effectiveRevision") and found.get("step", 0) < len(found["steps"])
+    return found if under_way else None
+
+
+def shares_of(route: Object) -> dict[str, int]:
+    """Revision to the percent of the requests that a route gives it, beside what the Service selects."""
+    return {one["name"].rpartition("-")[2]: one["weight"] for one in route["spec"]["rules"][0]["backendRefs"][1:]}
 
 
 def rejection(obj: Object) -> dict[str, Any] | None:
