@@ -6,7 +6,7 @@ from plan_world import PlanWorld
 from release_world import ROUTED, go_on, release, released, selected, sizes, weights, world
 
 from outrider.api import labels
-from outrider.plan.actions import Delete
+from outrider.plan.actions import Delete, Emit
 from outrider.plan.deployment.plan import plan
 from outrider.plan.deployment.snapshot import PlanConfig, PodView
 
@@ -47,6 +47,21 @@ def test_what_a_release_is_compared_with_is_made_anew_where_somebody_deletes_it(
     go_on(made)
     assert sizes(made)["v1.0.0"] == 4
     assert (release(made).stage, weights(made), selected(made)) == (*before, "v1.0.0")
+
+
+@pytest.mark.parametrize("seconds", [5, 80])
+def test_a_hand_laid_on_the_version_beside_the_one_that_is_made_true_is_put_right(seconds: int) -> None:
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, seconds)
+    ready = made.condition("Ready").status
+    container = made.objects["Deployment", "llama"]["spec"]["template"]["spec"]["containers"][0]
+    image, container["image"] = container["image"], "somebody/else:1"
+    found = made.reconcile()
+    assert made.objects["Deployment", "llama"]["spec"]["template"]["spec"]["containers"][0]["image"] == image
+    assert [one.reason for one in found.actions if isinstance(one, Emit)] == ["DriftCorrected"]
+    assert made.condition("Ready").status == ready
+    assert not made.reconcile().actions, "and once is enough"
 
 
 def test_scaled_to_zero_and_back_a_canary_has_its_share_again() -> None:

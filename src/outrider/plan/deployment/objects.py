@@ -88,6 +88,7 @@ def objects(
     moved = all(one.why is None for one in found)  # nothing is left to be done before what took requests may go
     sizes = fleet.others(snapshot, target.hash, divided, release, now)
     found += _made_anew(snapshot, spec, target.hash, release, divided)
+    found += _put_right(snapshot, spec, sizes)
     left = fleet.is_left(snapshot, target.hash, ending=rolling.recreates(spec))
     if fleet.holder(snapshot, target.hash) is not None or not (left or any(one.replicas is None for one in sizes)):
         # Else there would be three versions at once, or with Recreate two.
@@ -139,6 +140,27 @@ def _made_anew(
     place = revision_name(snapshot.name, divided.revision)
     body = render.deployment_body(snapshot.deployment, spec, stable.spec, snapshot.config, place=place)
     return [Wanted(body, drift.NOT_THERE)]
+
+
+def _put_right(snapshot: Snapshot, spec: LLMDeploymentSpec, sizes: list[fleet.Resize]) -> list[Wanted]:
+    """Deployments of other revisions that stay, and whose pod template is not what was applied: whose hash says that it
+    is from this very spec, so that a hand has changed it, and not this operator's idea of a pod.
+    """
+    found = []
+    for one in sizes:
+        revision, seen = find_revision(snapshot.revisions, one.workload.revision), one.workload
+        if revision is None or one.replicas is None:
+            continue
+        body, kept = (
+            render.deployment_body(
+                snapshot.deployment, spec, revision.spec, snapshot.config, seen, place=seen.name, replicas=replicas
+            )
+            for replicas in (spec.desired_replicas, one.replicas)
+        )
+        where = drift.difference(body["spec"]["template"], seen.template)
+        if where and seen.applied_hash == render.signature(body):
+            found.append(Wanted(kept, f"somebody changed the pod template: {where}"))
+    return found
 
 
 def _candidate_service(snapshot: Snapshot, spec: LLMDeploymentSpec, divided: TrafficStatus | None) -> list[Wanted]:

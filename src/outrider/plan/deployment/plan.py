@@ -130,9 +130,11 @@ def _facts(
 ) -> Facts:
     wish = _wish(snapshot)
     revision = effective.target.hash if effective.target is not None else current_revision(snapshot)
+    place = fleet.home(snapshot, revision)
     pending = any(
         apply.body["kind"] in SERVING
         and apply.body["metadata"]["name"] != snapshot.picker_name
+        and (apply.body["kind"] != "Deployment" or apply.body["metadata"]["name"] == place)
         and not drift.leads_alike(apply.body, snapshot.service, revision)
         for apply in made.applies
     )
