@@ -310,7 +310,7 @@ def test_there_is_no_trial_where_no_old_pod_goes_for_a_new_one() -> None:
         made.tick()
         stages.add(release(made).stage)
         ready.append(made.condition("Ready").status)
-        assert "paused" not in made.objects["Deployment", "llama"]["spec"]
+        assert made.objects["Deployment", "llama"]["spec"]["paused"] is False
     assert stages == {"Rollout"}
     assert ready == sorted(ready)  # once True it stays so
     assert sizes(made) == {"v3.0.0": 4}

@@ -166,12 +166,29 @@ def test_what_is_left_to_people_stays_where_it_is_until_they_decide() -> None:
 
     world = served("v1.0.0")
     _taken_back(world, "v1.1.0")
-    assert paused(world) is None
+    assert paused(world) is False
     _taken_back(world, "v1.2.0")
-    assert paused(world) is True
+    assert release_of(world).verdict == "RollBack"
+    assert paused(world) is False, "all of its replicas run already: there is nothing to stop"
+    assert world.condition("Progressing").reason == "RolledOut"
+
+
+def test_a_rollout_that_is_worse_is_stopped_where_it_may_not_be_taken_back() -> None:
+    world = served("v1.0.0", rollback={"autoRollback": {"enabled": True, "window": "90s"}})
+    _taken_back(world, "v1.1.0")
+    world.version("v1.2.0")
+    for _ in range(12):
+        world.reconcile()
+        world.tick()
+    assert found(world, FAILING).verdict == "RollBack"
+    assert "held where it is" in release_of(world).message
+    world.now += 60
+    world.settle()
+    assert pause(world) is True
+    assert len([pod for pod in world.snapshot().pods if pod.ready and pod.version == "v1.0.0"]) == 2
     world.set_pin(version="v1.0.0")
     world.settle()
-    assert paused(world) is None
+    assert pause(world) is False
 
 
 def test_a_fourth_one_in_a_day_is_left_to_people() -> None:
@@ -251,7 +268,7 @@ def test_a_release_that_is_over_cannot_be_paused() -> None:
     annotations = world.objects["ModelRevision", revision.metadata.name]["metadata"].setdefault("annotations", {})
     annotations[PAUSE_RELEASE] = release.started_time
     world.reconcile()
-    assert pause(world) is None
+    assert pause(world) is False
     assert world.condition("Ready").status == "True"
 
 
@@ -262,7 +279,7 @@ def test_the_first_new_replica_is_tried_beside_all_old_ones_before_the_rest_foll
     assert len([pod for pod in world.snapshot().pods if pod.ready and pod.version == "v1.1.0"]) == 1
     world.now += 90
     world.settle()
-    assert pause(world) is None
+    assert pause(world) is False
     assert world.serving_versions() == {"v1.1.0"}
     assert release_of(world).stage == "Rollout"
 
@@ -313,7 +330,7 @@ def test_a_trial_is_not_over_while_the_metrics_cannot_be_read() -> None:
 def test_a_bad_version_on_trial_leaves_all_old_replicas_where_they_are() -> None:
     world = trying(window="90s")
     assert found(world, FAILING).phase == "RolledBack"
-    assert pause(world) is None
+    assert pause(world) is False
     assert world.serving_versions() == {"v1.0.0"}
     assert len(world.pods) == 2
 

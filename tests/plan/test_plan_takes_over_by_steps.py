@@ -137,8 +137,8 @@ def test_the_version_on_standby_takes_no_requests_when_a_third_one_has_its_place
     assert sizes(made) == {"v3.0.0": 4}
 
 
-@pytest.mark.parametrize("is_gone", [False, True])
-def test_a_standby_stays_while_a_pod_waits_for_what_its_predecessor_still_holds(is_gone: bool) -> None:
+@pytest.mark.parametrize(("is_gone", "late"), [(False, 0), (False, 61), (True, 0)])
+def test_a_standby_stays_while_a_pod_waits_for_what_its_predecessor_still_holds(is_gone: bool, late: int) -> None:
     made = world("BlueGreen", replicas=8)
     released(made)
     go_on(made, 80)
@@ -146,9 +146,13 @@ def test_a_standby_stays_while_a_pod_waits_for_what_its_predecessor_still_holds(
     snapshot = made.snapshot()
     one = next(pod for pod in snapshot.pods if pod.version == "v2.0.0")
     others = [pod for pod in snapshot.pods if pod is not one]
-    ending = msgspec.structs.replace(one, terminating=True, ready=False, containers_ready=False)
+    ending = msgspec.structs.replace(
+        one, terminating=True, gone_by=made.now + 60 - late, ready=False, containers_ready=False
+    )
     waiting = PodView("new", "new", one.revision, one.version, one.owner, gpus=one.gpus, unschedulable="no GPUs")
     pods = (*others, waiting) if is_gone else (*others, waiting, ending)
-    actions = plan(msgspec.structs.replace(snapshot, pods=pods), made.now).actions
-    deleted = [action.name for action in actions if isinstance(action, Delete) and action.kind == "Deployment"]
-    assert deleted == (["llama"] if is_gone else [])
+    found = plan(msgspec.structs.replace(snapshot, pods=pods), made.now)
+    deleted = [one.name for one in found.actions if isinstance(one, Delete) and one.kind == "Deployment"]
+    assert deleted == (["llama"] if is_gone or late else []), "one that hangs as it ends is not waited for"
+    assert found.requeue_at is not None
+    assert found.requeue_at <= made.now + 60

@@ -238,6 +238,8 @@ class Promises:
         service = self.truth.service(name)
         if after in service.answered and not asked.isdisjoint(service.taken_back.values()):
             return  # it takes the place of one that was taken back
+        if service.release is not None and after == service.release["stableVersion"]:
+            return  # what a release is compared with is made anew
         if ANY not in asked and after not in asked:
             only = ", ".join(sorted(asked)) or "nothing"
             message = (

@@ -195,10 +195,12 @@ class Truth:
         return unwanted and bool(service.selected) and pod.revision not in {service.selected, *service.proven}
 
     def gives_way(self, name: str, pod: PodTruth) -> bool:
-        """Whether the pod takes no requests, and one of what has all of them finds no node."""
-        selected = self.service(name).selected
+        """Whether one of the others finds no node, and the pod takes no requests, or is of what was taken back."""
+        service = self.service(name)
         waiting = [one for one in self.pods_of(name) if one.unschedulable and not one.ending]
-        return selected not in ("", pod.revision) and any(one.revision == selected for one in waiting)
+        if pod.revision in service.taken_back:
+            return any(one.revision != pod.revision for one in waiting)
+        return service.selected not in ("", pod.revision) and any(one.revision == service.selected for one in waiting)
 
     def is_superseded(self, name: str, pod: PodTruth) -> bool:
         """Whether the pod is of a candidate beside what serves, that people have replaced by yet another version.

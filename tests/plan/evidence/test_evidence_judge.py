@@ -218,7 +218,32 @@ CASES = {
     "no pod is ready for a moment, and nobody else serves": (
         _good(5),
         situation(pod(ready=False, unready_for=1.0), stable="", stable_ready=None),
+        "Watching AwaitingTime",
+    ),
+    "no pod is ready for longer, and nobody else serves": (
+        _good(5),
+        situation(pod(ready=False, unready_for=10.0), stable="", stable_ready=None),
         "RollBack NoEndpointsLeft",
+    ),
+    "no pod is ready any more, long after the version before was replaced": (
+        _good(5),
+        situation(pod(ready=False, unready_for=10.0), stable_ready=0, stable_there=False),
+        "RollBack NoEndpointsLeft",
+    ),
+    "the progress deadline is over, and a pod has just got its node": (
+        _good(5),
+        situation(pod(), pod(1, ready=False, placed_for=3.0), deadline_exceeded=True, deadline=600.0),
+        "Hold ProgressDeadlineExceeded",
+    ),
+    "the progress deadline is over, and a pod has had its node for as long": (
+        _good(5),
+        situation(pod(), pod(1, ready=False, placed_for=600.0), deadline_exceeded=True, deadline=600.0),
+        "RollBack ProgressDeadlineExceeded",
+    ),
+    "Kubernetes still says that the deadline is over, and nothing is late any more": (
+        _good(5),
+        situation(pod(), deadline_exceeded=True, deadline=600.0),
+        "Watching AwaitingTime",
     ),
     "no pod of either version is ready": (
         _good(5),

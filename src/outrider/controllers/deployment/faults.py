@@ -21,6 +21,7 @@ from outrider.api.labels import GPU_RESOURCE
 from outrider.api.meta import find_condition
 from outrider.controllers.deployment.observe import FINISHED, gpus_of, is_node_ready, whole
 from outrider.kube.objects import Node, Pod
+from outrider.plan.deployment.rollout import CRASH_REASONS
 from outrider.plan.deployment.snapshot import FaultView
 
 HARDWARE_CONDITION = "AcceleratedHardwareReady"
@@ -35,6 +36,8 @@ class Faults(msgspec.Struct, frozen=True):
     """By node: those on which nothing that goes wrong is a version's fault."""
     short: Mapping[str, FaultView] = {}
     """By node: those with pods that hold an unhealthy GPU, which need not say themselves which they are."""
+    back: Mapping[str, str] = {}
+    """By node: since when it has been Ready, as RFC 3339 in UTC, which sorts as text."""
 
     def of(self, pod: Pod) -> FaultView | None:
         """What is wrong beneath this pod; None where nothing is known to be."""
@@ -53,8 +56,19 @@ class Faults(msgspec.Struct, frozen=True):
                 return FaultView(f"{_device(name, one.resource_id)} of {node} is {UNHEALTHY}{why}", of_gpu=True)
         if node in self.nodes:
             return self.nodes[node]
+        if self._went_with_its_node(pod):
+            return FaultView(f"{node} was NotReady until {self.back[node]}")
         known_to_be_well = bool(own) and all(one.health == HEALTHY for _, one in own)
         return None if known_to_be_well or not gpus_of(pod) else self.short.get(node)
+
+    def _went_with_its_node(self, pod: Pod) -> bool:
+        """Whether it has not been ready since its node came back, and does not crash as it loads its model anew."""
+        since, ready = self.back.get(pod.spec.node_name, ""), find_condition(pod.status.conditions, "Ready")
+        lost = ready.last_transition_time if ready is not None and ready.status != "True" else None
+        if not lost or lost > since:
+            return False
+        waiting = (one.state.waiting for one in pod.status.container_statuses)
+        return not any(one is not None and one.reason in CRASH_REASONS for one in waiting)
 
     def uids(self, pods: Iterable[Pod]) -> frozenset[str]:
         """Those of these pods beneath which something is wrong."""
@@ -65,10 +79,14 @@ def faults(nodes: Iterable[Node], gpu_pods: Iterable[Pod]) -> Faults:
     """What is wrong with these nodes. `gpu_pods`: all pods that hold GPUs, whoever owns them."""
     found: dict[str, FaultView] = {}
     fewer: dict[str, int] = {}
+    back: dict[str, str] = {}
     for node in nodes:
         name, healthy = node.metadata.name, whole(node.status.allocatable.get(GPU_RESOURCE))
         has = whole(node.status.capacity.get(GPU_RESOURCE))
         fault = _fault_of(node, has, healthy)
+        ready = find_condition(node.status.conditions, "Ready")
+        if ready is not None and ready.status == "True":
+            back[name] = ready.last_transition_time or ""
         if fault is not None:
             found[name] = fault
         elif healthy < has:
@@ -81,6 +99,7 @@ def faults(nodes: Iterable[Node], gpu_pods: Iterable[Pod]) -> Faults:
             for name, healthy in fewer.items()
             if held.get(name, 0) > healthy
         },
+        back=back,
     )
 
 

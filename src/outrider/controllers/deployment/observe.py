@@ -5,7 +5,7 @@ from typing import Any
 
 from outrider.api import labels
 from outrider.api.labels import GPU_RESOURCE
-from outrider.api.meta import ConditionStatus, ObjectMeta, find_condition, parse_time
+from outrider.api.meta import ConditionStatus, Instant, ObjectMeta, find_condition, parse_time
 from outrider.api.quantity import Quantity
 from outrider.kube.api import Kind
 from outrider.kube.metadata import metadata_of
@@ -24,6 +24,8 @@ from outrider.plan.deployment.rollout import CRASH_REASONS
 from outrider.plan.deployment.snapshot import Capacity, FaultView, GpuHolder, NodeView, PodView, ProbeView, Waiting
 
 FINISHED = frozenset({"Succeeded", "Failed"})
+GOING = 30.0
+"""Seconds that a pod may take to go once its grace period is over: for the kubelet to kill it, and to tell."""
 STARTING = frozenset({"ContainerCreating", "PodInitializing", ""})
 """Waiting reasons that every start passes through."""
 RESTARTS_OF_A_CRASH_LOOP = 2
@@ -76,12 +78,14 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None, fau
         containers_ready=pod.containers_ready,
         gate=_gate(pod),
         terminating=pod.metadata.deletion_timestamp is not None,
+        gone_by=_gone_by(pod),
         node=pod.spec.node_name,
         gpus=gpus_of(pod),
         restarts=sum(status.restart_count for status in pod.status.container_statuses),
         waiting=waiting,
         waiting_message=message,
         unschedulable=_unschedulable(pod),
+        placed_at=_since(pod, "PodScheduled"),
         created=parse_time(pod.metadata.creation_timestamp),
         finished=pod.status.phase in FINISHED,
         loaded_at=_since(pod, labels.ANSWERS_REQUESTS),
@@ -96,6 +100,12 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None, fau
 def is_of_drill(pod: Pod) -> bool:
     """Whether it was started for a drill, and serves nobody."""
     return labels.DRILL_OF in pod.metadata.labels
+
+
+def _gone_by(pod: Pod) -> Instant | None:
+    """An API server marks a pod with the end of its grace period (kubernetes/registry/rest/delete.go)."""
+    ends = parse_time(pod.metadata.deletion_timestamp)
+    return ends + GOING if ends is not None else None
 
 
 def _since(pod: Pod, kind: str, status: ConditionStatus = "True") -> float | None:

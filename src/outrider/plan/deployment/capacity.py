@@ -148,7 +148,7 @@ def _remedies(need: Need, capacity: Capacity, nodes: tuple[NodeView, ...], short
     if away:
         remedies.append(f"when {', '.join(away)} {'takes' if len(away) == 1 else 'take'} pods again")
     remedies.append(f"with {_more_nodes(short, size)}")
-    return remedies, "FragmentedGPUs" if free >= short * size else "InsufficientGPUs"
+    return remedies, "FragmentedGPUs" if free >= need.unplaced * size else "InsufficientGPUs"
 
 
 def _scale_down(holder: GpuHolder, need: Need, missing: int) -> str:

@@ -6,8 +6,9 @@ Reasons are an interface: scripts and alerts match them. The table in `tests/pla
 from collections.abc import Iterable
 
 from outrider.api.capabilities import NOT_ACTED_ON, covering_line
+from outrider.api.llmdeployment import ReleaseStatus
 from outrider.api.meta import Condition, ConditionStatus, find_condition
-from outrider.plan.deployment import fleet, front_door, gateway, standby
+from outrider.plan.deployment import fleet, front_door, gateway, standby, steps
 from outrider.plan.deployment.capacity import are, count
 from outrider.plan.deployment.effective import ROLLED_BACK, find_revision, previous_stable
 from outrider.plan.deployment.facts import Facts
@@ -322,11 +323,20 @@ def _hardware(pods: Iterable[PodView]) -> str:
     return "".join(f" Beneath {pod.name}: {pod.fault.message}." for pod in pods if pod.fault is not None)
 
 
+def _paused(facts: Facts, release: ReleaseStatus | None) -> str:
+    """That a person has paused it, where it does not go by steps."""
+    if release is None or (release.revision, release.phase) != (facts.rollout.revision, "Watching"):
+        return ""
+    if not steps.wishes(find_revision(facts.snapshot.revisions, release.revision), release).paused:
+        return ""
+    return f" It is paused by a person: {steps.RESUME} {facts.snapshot.name}."
+
+
 def _present_step(facts: Facts) -> str:
     """Of a release by steps: which one it is at, and what it waits for."""
     release = facts.snapshot.deployment.status.release
     if release is None or not fleet.is_on_steps(release, facts.rollout.revision):
-        return ""
+        return _paused(facts, release)
     awaited = f" It waits for {release.waits_for}." if release.waits_for else ""
     if release.stage == "Preview":
         return f" It is tried without traffic.{awaited}"

@@ -36,8 +36,8 @@ def workload(body: Body, seen: WorkloadView | None, *, rolled_out: str = "") -> 
     spec = body["spec"]
     if seen.spec_replicas != spec["replicas"]:
         return f"somebody set replicas to {seen.spec_replicas} instead of {spec['replicas']}"
-    if spec.get("paused") and not seen.paused:
-        return "somebody resumed the rollout"
+    if spec.get("paused", seen.paused) != seen.paused:
+        return "somebody paused the rollout" if seen.paused else "somebody resumed the rollout"
     rolling = spec["strategy"].get("rollingUpdate")
     if rolling is not None and (seen.max_surge, seen.max_unavailable) != (
         rolling["maxSurge"],

@@ -107,7 +107,9 @@ def current_revision(snapshot: Snapshot) -> str:
         return said
     serving = {pod.revision for pod in snapshot.pods if pod.ready}
     known = [one for one in snapshot.revisions if one.spec.hash in serving]
-    return max(known, key=lambda one: one.spec.sequence).spec.hash if known else ""
+    # What was only being released has not served: it is not true by itself that it is newer.
+    best = max(known, key=lambda one: (has_served(one) and not rejection.stands(one), one.spec.sequence), default=None)
+    return best.spec.hash if best is not None else ""
 
 
 def decide(snapshot: Snapshot) -> Effective:

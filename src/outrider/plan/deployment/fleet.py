@@ -12,11 +12,11 @@ import msgspec
 
 from outrider.api.labels import REVISION
 from outrider.api.llmdeployment import ReleaseStatus, StepStatus, TrafficStatus
-from outrider.api.meta import parse_time
+from outrider.api.meta import Instant, parse_time
 from outrider.api.names import revision_name
 from outrider.api.spec import LLMDeploymentSpec
 from outrider.api.spec_operations import STEPWISE
-from outrider.plan.deployment import rolling
+from outrider.plan.deployment import rejection, rolling
 from outrider.plan.deployment.effective import find_revision, has_served, rejected
 from outrider.plan.deployment.observed import WorkloadView
 from outrider.plan.deployment.picker import SCHEDULER
@@ -55,8 +55,12 @@ def alive(snapshot: Snapshot) -> tuple[PodView, ...]:
 
 
 def ready(snapshot: Snapshot, revision: str) -> int:
-    """Pods of the revision that are ready."""
-    return sum(1 for pod in snapshot.pods if pod.alive and pod.ready and pod.revision == revision)
+    """Pods of the revision that are ready, and whose Deployment is there: else they are about to go."""
+    return sum(
+        1
+        for pod in snapshot.pods
+        if pod.alive and pod.ready and pod.revision == revision and not _is_orphaned(snapshot, pod)
+    )
 
 
 def holder(snapshot: Snapshot, revision: str) -> WorkloadView | None:
@@ -111,13 +115,20 @@ def workload_at(snapshot: Snapshot, name: str) -> WorkloadView | None:
 
 def _is_mixed(snapshot: Snapshot) -> bool:
     """Whether a rolling update is under way: it is ended as it was begun."""
-    base = snapshot.workload.revision if snapshot.workload is not None else ""
+    if snapshot.workload is None:
+        return False  # pods that are left of it are about to go
+    base = snapshot.workload.revision
     return any(pod.revision != base and not _is_apart(snapshot, pod) for pod in alive(snapshot))
 
 
 def _is_apart(snapshot: Snapshot, pod: PodView) -> bool:
     """Whether it is of a Deployment for its revision alone, be that still there or not."""
     return pod.owner.startswith(f"{revision_name(snapshot.name, pod.revision)}-")
+
+
+def _is_orphaned(snapshot: Snapshot, pod: PodView) -> bool:
+    """Whether its Deployment is gone."""
+    return holder(snapshot, pod.revision) is None if _is_apart(snapshot, pod) else snapshot.workload is None
 
 
 def is_left(snapshot: Snapshot, target: str, *, ending: bool = False) -> bool:
@@ -220,19 +231,20 @@ def _other(
     release: ReleaseStatus | None,
     now: float,
 ) -> Resize:
-    wanted, short = spec.desired_replicas, _is_short(snapshot, target)
+    wanted, short = spec.desired_replicas, _is_short(snapshot, target, now)
     on_steps = release is not None and is_on_steps(release, target)
-    if rolling.recreates(spec) and not on_steps and not any(pod.revision == target for pod in alive(snapshot)):
+    if rolling.recreates(spec) and not on_steps and holder(snapshot, target) is None:
         return Resize(one, None, "all old pods go before a new one comes")
     if traffic is None or one.revision in (traffic.revision, traffic.candidate):
         if short and not on_steps:
             # What it gives up is what the others already carry, and what the spec lets be unavailable.
-            left = max(0, wanted - rolling.max_unavailable(spec) - ready(snapshot, target))
+            left = max(0, wanted - may_be_missing(snapshot, spec, target, now) - ready(snapshot, target))
             return Resize(
                 one, min(left, one.spec_replicas), "its GPUs are needed, and others have taken over its share"
             )
-        going_back = traffic is not None and target == traffic.revision
-        return Resize(one, min(wanted, one.spec_replicas) if going_back else wanted, "it takes requests")
+        stable = release.stable_revision if release is not None else ""
+        grows = target != traffic.revision if traffic is not None else one.revision == stable
+        return Resize(one, wanted if grows else min(wanted, one.spec_replicas), "it takes requests")
     if is_standby(release, one.revision, target, now) and not short:
         return Resize(one, wanted, "it stays loaded to go back to")
     # A third version has what the second one serves to go back to: the first would only make them three at once.
@@ -267,8 +279,32 @@ def _is_last_resort(
     return ready(snapshot, traffic.revision) < wanted and ready(snapshot, one.revision) > 0
 
 
-def _is_short(snapshot: Snapshot, target: str) -> bool:
+def may_be_missing(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str, now: Instant) -> int:
+    """How many replicas may be taken away before their successors are ready: what the spec says, and half of them where
+    the target's pods find no node, and those that hold it run what was rolled back for answering hardly anything: who
+    waits for a surge on a full cluster would wait for ever, and nobody is served meanwhile.
+    """
+    allowed = rolling.max_unavailable(spec)
+    bad = {one.spec.hash for one in snapshot.revisions if one.spec.hash != target and rejection.is_severe(one)}
+    if not any(pod.revision in bad for pod in alive(snapshot)) or not _is_short(snapshot, target, now):
+        return allowed
+    return max(allowed, math.ceil(spec.desired_replicas / 2))
+
+
+def _is_short(snapshot: Snapshot, target: str, now: Instant) -> bool:
     """Whether pods of the revision find no node, nor will when those that are on their way out have gone."""
-    ending = sum(1 for pod in snapshot.pods if pod.terminating and not pod.finished and pod.node and pod.fault is None)
+    going = sum(1 for pod in _going(snapshot) if now < (pod.gone_by or now))
     waiting = sum(1 for pod in alive(snapshot) if pod.revision == target and pod.unschedulable and not pod.node)
-    return waiting > ending
+    return waiting > going
+
+
+def _going(snapshot: Snapshot) -> list[PodView]:
+    """Pods that were told to end, and can."""
+    return [pod for pod in snapshot.pods if pod.terminating and not pod.finished and pod.node and pod.fault is None]
+
+
+def looks_again_at(snapshot: Snapshot, now: Instant) -> Instant | None:
+    """When a pod that waits for one that ends has waited long enough."""
+    if not any(pod.unschedulable and not pod.node for pod in alive(snapshot)):
+        return None
+    return min((pod.gone_by for pod in _going(snapshot) if pod.gone_by and pod.gone_by > now), default=None)

@@ -53,8 +53,7 @@ def _shut(snapshot: Snapshot, asked_for: str) -> dict[str, Rejection]:
     severe = {
         one.spec.hash: one.status.rejection
         for one in snapshot.revisions
-        if one.status.rejection is not None and one.status.rejection.severe and rejection.stands(one)
-        if one.spec.hash != asked_for
+        if one.status.rejection is not None and rejection.is_severe(one) and one.spec.hash != asked_for
     }
     others = any(pod.ready and pod.revision not in severe for pod in snapshot.pods)
     return severe if others else {}

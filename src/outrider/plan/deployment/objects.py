@@ -92,7 +92,7 @@ def objects(
     left = fleet.is_left(snapshot, target.hash, ending=rolling.recreates(spec))
     if fleet.holder(snapshot, target.hash) is not None or not (left or any(one.replicas is None for one in sizes)):
         # Else there would be three versions at once, or with Recreate two.
-        found.append(_workload(snapshot, spec, target, release))
+        found.append(_workload(snapshot, spec, target, release, now))
     removed = [
         *_surplus_workloads(snapshot, sizes if moved else []),
         *_surplus_services(snapshot, divided, routes, service),
@@ -102,16 +102,17 @@ def objects(
 
 
 def _workload(
-    snapshot: Snapshot, spec: LLMDeploymentSpec, target: ModelRevisionSpec, release: ReleaseStatus | None
+    snapshot: Snapshot, spec: LLMDeploymentSpec, target: ModelRevisionSpec, release: ReleaseStatus | None, now: Instant
 ) -> Wanted:
     """The Deployment of the revision that is made true."""
     owner, place = snapshot.deployment, fleet.home(snapshot, target.hash)
     seen = fleet.workload_at(snapshot, place)
     size = rolling.replicas(spec, seen, fleet.replicas(snapshot, spec, target.hash, release))
+    missing = fleet.may_be_missing(snapshot, spec, target.hash, now)
 
     def body(*, paused: bool) -> Body:
         return render.deployment_body(
-            owner, spec, target, snapshot.config, seen, place=place, replicas=size, paused=paused
+            owner, spec, target, snapshot.config, seen, place=place, replicas=size, paused=paused, unavailable=missing
         )
 
     wanted = body(paused=False)

@@ -75,7 +75,12 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         status=msgspec.to_builtins(status) if changed else None,
         actions=tuple(actions),
         because=_because(facts, status, applies),
-        requeue_at=_requeue_at(facts, judgement, release, (drilled.looks_again_at, replaced.looks_again_at)),
+        requeue_at=_requeue_at(
+            facts,
+            judgement,
+            release,
+            (drilled.looks_again_at, replaced.looks_again_at, fleet.looks_again_at(snapshot, now)),
+        ),
         confirm_first=traffic.gives_more(before.traffic, divided)
         or traffic.moves(snapshot, divided)
         or made.ends_others

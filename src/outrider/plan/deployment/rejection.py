@@ -24,6 +24,12 @@ def stands(revision: ModelRevision) -> bool:
     return revision.status.rejection is not None and not retried(revision)
 
 
+def is_severe(revision: ModelRevision) -> bool:
+    """Whether it was rolled back, which stands, for answering hardly anything: none at all is better."""
+    found = revision.status.rejection
+    return found is not None and found.severe and stands(revision)
+
+
 def kept(revision: ModelRevision) -> Rejection | None:
     """The rejection as it should be stored: a retry is noted, so that the annotation may go."""
     rejection = revision.status.rejection

@@ -10,7 +10,15 @@ from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus, Rejec
 from outrider.api.spec_operations import STEPWISE
 from outrider.plan import evidence
 from outrider.plan.deployment import fleet, front_door, rejection, steps, trial
-from outrider.plan.deployment.effective import ALIAS, SPEC, Effective, find_revision, has_served, previous_stable
+from outrider.plan.deployment.effective import (
+    ALIAS,
+    SPEC,
+    Effective,
+    current_revision,
+    find_revision,
+    has_served,
+    previous_stable,
+)
 from outrider.plan.deployment.facts import Facts
 from outrider.plan.deployment.rollout import CRASH_REASONS
 from outrider.plan.deployment.snapshot import PodView, Snapshot, Watch
@@ -109,7 +117,7 @@ def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStat
     if effective.hold is not None or effective.source not in (SPEC, ALIAS) or target is None:
         return before
     traffic = snapshot.deployment.status.traffic
-    serving = snapshot.deployment.status.effective_revision or fleet.selected(snapshot)
+    serving = snapshot.deployment.status.effective_revision or fleet.selected(snapshot) or current_revision(snapshot)
     if target.hash == serving or not serving:
         return before
     if traffic is not None and traffic.revision:
@@ -181,7 +189,10 @@ def _stable(
         proven = found is not None and (has_served(found) or (took_over and wanted == serving))
         if found is not None and proven and wanted != candidate and not rejection.stands(found):
             return found
-    return previous_stable(snapshot, candidate)
+    good, found = previous_stable(snapshot, candidate), find_revision(snapshot.revisions, serving)
+    if good is not None or found is None or serving == candidate or rejection.stands(found):
+        return good
+    return found if fleet.ready(snapshot, serving) else None  # it never had all its replicas, and is all there is
 
 
 def _is_asked_for(facts: Facts, status: ReleaseStatus) -> bool:
@@ -217,12 +228,13 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
     candidate = find_revision(snapshot.revisions, status.revision)
     served = parse_time(candidate.status.first_served_time) if candidate is not None else None
     started = parse_time(status.started_time) or now
-    pods = (pod for pod in snapshot.pods if pod.alive)
+    stable = [pod for pod in snapshot.pods if pod.alive and pod.revision == status.stable_revision]
     return Situation(
         candidate=status.version,
         stable=status.stable_version,
         pods=tuple(_pod_facts(pod, now) for pod in rollout.updated),
-        stable_ready=sum(1 for pod in pods if pod.ready and pod.revision == status.stable_revision),
+        stable_ready=sum(1 for pod in stable if pod.ready),
+        stable_there=bool(stable),
         data_age=watch.data_age if watch is not None else None,
         unread=watch.unread if watch is not None else 0.0,
         why_unread=watch.why_unread if watch is not None else "",
@@ -232,6 +244,7 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
         loaded=max((now - pod.loaded_at for pod in rollout.updated if pod.loaded_at is not None), default=0.0),
         complete=rollout.complete,
         deadline_exceeded=rollout.deadline_exceeded,
+        deadline=float(snapshot.parsed.spec.workload_deadline_seconds) if snapshot.parsed.spec is not None else 0.0,
     )
 
 
@@ -240,6 +253,7 @@ def _pod_facts(pod: PodView, now: Instant) -> PodFacts:
         uid=pod.uid,
         name=pod.name,
         placed=bool(pod.node),
+        placed_for=max(0.0, now - pod.placed_at) if pod.placed_at is not None else None,
         ever_ready=pod.was_ready,
         ready=pod.ready,
         unready_for=max(0.0, now - pod.unready_since) if pod.unready_since is not None else None,

@@ -13,7 +13,7 @@ from outrider.api.spec import LLMDeploymentSpec
 from outrider.plan.deployment.observed import APPLIED_HASH, WorkloadView
 from outrider.plan.deployment.pod import pod_template
 from outrider.plan.deployment.revision import content_hash, owner_reference
-from outrider.plan.deployment.rolling import recreates, surge
+from outrider.plan.deployment.rolling import max_unavailable, recreates, surge
 from outrider.plan.deployment.snapshot import PlanConfig
 
 Body = dict[str, Any]
@@ -40,11 +40,13 @@ def deployment_body(
     place: str = "",
     replicas: int | None = None,
     paused: bool = False,
+    unavailable: int = 0,
 ) -> Body:
     """The Deployment, named after the LLMDeployment, so that `kubectl rollout status deployment/NAME` works.
 
     `workload` is the Deployment as it is now, where there is one. `paused` stops the rollout where it is. With `place`
-    it is one of that name, for this revision alone. `replicas`: not all that are wanted in the end.
+    it is one of that name, for this revision alone. `replicas`: not all that are wanted in the end. `unavailable`: so
+    many may be missing at least, whatever the spec says.
     """
     name = owner.metadata.name
     alone = place not in ("", name)
@@ -53,25 +55,28 @@ def deployment_body(
     body["spec"] = {
         "replicas": spec.desired_replicas if replicas is None else replicas,
         "selector": {"matchLabels": selector(name, revision.hash if alone else "")},
-        "strategy": strategy(spec, workload, paused=paused),
+        "strategy": strategy(spec, workload, paused=paused, unavailable=unavailable),
         "progressDeadlineSeconds": spec.workload_deadline_seconds,
         "revisionHistoryLimit": 2,
         "template": pod_template(name, spec, revision, config),
-        **({"paused": True} if paused else {}),
+        "paused": paused,
     }
     return signed(body)
 
 
-def strategy(spec: LLMDeploymentSpec, workload: WorkloadView | None, *, paused: bool = False) -> Body:
+def strategy(
+    spec: LLMDeploymentSpec, workload: WorkloadView | None, *, paused: bool = False, unavailable: int = 0
+) -> Body:
     """How pods of one Deployment are replaced. Canary and blue-green releases have two Deployments; where the template
     of one of them changes all the same (other resources), its pods are replaced as in a rolling update.
     """
     if recreates(spec):
         return {"type": "Recreate"}
-    rolling = spec.deployment.rolling_update
+    own = spec.deployment.rolling_update.max_unavailable
+    most = own if max_unavailable(spec) >= unavailable else unavailable
     return {
         "type": "RollingUpdate",
-        "rollingUpdate": {"maxSurge": surge(spec, workload, paused=paused), "maxUnavailable": rolling.max_unavailable},
+        "rollingUpdate": {"maxSurge": surge(spec, workload, paused=paused), "maxUnavailable": most},
     }
 
 

@@ -57,8 +57,14 @@ def _due(facts: Facts, pod: PodView) -> Instant | None:
 
 
 def _is_changing(facts: Facts) -> bool:
-    """Whether a pod goes or is still to be placed: the last one that went may have no successor yet."""
-    return any(pod.terminating or (pod.alive and not pod.node) for pod in facts.snapshot.pods)
+    """Whether a pod goes or is still to be placed: the last one that went may have no successor yet. Neither one that
+    cannot go, with its node, nor one of which the scheduler has said that it finds none, is that.
+    """
+    return any(
+        (pod.terminating and (pod.fault is None or pod.fault.of_gpu))
+        or (pod.alive and not pod.node and not pod.unschedulable)
+        for pod in facts.snapshot.pods
+    )
 
 
 def _shows(facts: Facts, pod: PodView) -> bool:

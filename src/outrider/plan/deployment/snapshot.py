@@ -64,6 +64,8 @@ class PodView(msgspec.Struct, frozen=True):
     gate: ConditionStatus | None = None
     """Its condition `answers-requests`, which has to be True before it is ready; None for a pod without that gate."""
     terminating: bool = False
+    gone_by: Instant | None = None
+    """When one that was told to end ought to have gone; None where it was not, or nobody knows."""
     node: str = ""
     """Empty until it is scheduled."""
     gpus: int = 0
@@ -73,6 +75,8 @@ class PodView(msgspec.Struct, frozen=True):
     waiting_message: str = ""
     unschedulable: str = ""
     """The scheduler's message when it found no node, else empty."""
+    placed_at: Instant | None = None
+    """When it got its node; None while it has none, and where that is not known."""
     created: Instant | None = None
     finished: bool = False
     """Succeeded or Failed: it holds no GPU and never runs again."""

@@ -23,6 +23,7 @@ from outrider.plan.evidence.verdict import UNREACHABLE_THROUGH_GATEWAY
 
 RESUME = "outrider rollout resume"
 PROMOTE = "outrider rollout promote"
+LOOKS_WORSE = "better evidence: so far it looks worse"
 _GRAIN = 1.0
 """Seconds: a status has times without fractions."""
 
@@ -121,8 +122,8 @@ def _held(release: ReleaseStatus, name: str) -> str:
 
 
 def _unproven(facts: Facts, release: ReleaseStatus) -> str:
-    if _looks_worse(facts, release):
-        return "better evidence: so far it looks worse"
+    if leans_against(facts, release):
+        return LOOKS_WORSE
     return front_door.awaited(facts, release)
 
 
@@ -134,7 +135,8 @@ def nothing_read(facts: Facts, since: Instant) -> bool:
     return watch is not None and watch.unread > facts.now - since - _GRAIN
 
 
-def _looks_worse(facts: Facts, release: ReleaseStatus) -> bool:
+def leans_against(facts: Facts, release: ReleaseStatus) -> bool:
+    """Whether what was counted looks worse than the stable version, though nothing is proven yet."""
     margins = {str(name): margin for name, margin in LEANING.items()}
     watch = facts.snapshot.watch
     if watch is None or not watch.gateway_read:

@@ -26,13 +26,14 @@ def divide(snapshot: Snapshot, target: str, release: ReleaseStatus | None, servi
     if not compared and not divided:
         return None
     wanted = spec.desired_replicas
-    main = _main(snapshot, target, wanted, compared)
+    main = _main(snapshot, target, wanted, compared, release)
     if main == target:
         known = before is not None or _is_alone(snapshot, target) or _has_taken_over(snapshot, target, wanted)
-        return _still_shared(snapshot, target, wanted) or (TrafficStatus(target) if known else None)
+        shared = _still_shared(snapshot, target, wanted) or _stood_in_for(snapshot, target, release, service)
+        return shared or (TrafficStatus(target) if known else None)
     if not compared and _is_rolled_in_place(snapshot, main, target):
         # A third version, of a release by steps that is given up, is nobody's wish: it goes before all pods are asked.
-        is_third = fleet.is_in_the_way(snapshot, (main, target)) and fleet.ready(snapshot, main) >= wanted > 0
+        is_third = fleet.is_in_the_way(snapshot, (main, target)) and _carries(snapshot, main, wanted)
         return TrafficStatus(main) if is_third else None
     weight = _weight(snapshot, main, target, release, wanted)
     if weight is None:
@@ -63,7 +64,7 @@ def moves(snapshot: Snapshot, after: TrafficStatus | None) -> bool:
     )
 
 
-def _main(snapshot: Snapshot, target: str, wanted: int, compared: str) -> str:
+def _main(snapshot: Snapshot, target: str, wanted: int, compared: str, release: ReleaseStatus | None) -> str:
     """The revision that requests go to until others take over.
 
     `compared` is what a release is compared with that is on its steps, else empty. It takes over by its steps alone:
@@ -81,7 +82,8 @@ def _main(snapshot: Snapshot, target: str, wanted: int, compared: str) -> str:
     elif compared:
         said = compared
     else:
-        said = current_revision(snapshot)
+        is_released = release is not None and (release.revision, release.phase) == (target, "Watching")
+        said = release.stable_revision if release is not None and is_released else current_revision(snapshot)
         most = max((fleet.ready(snapshot, pod.revision) for pod in fleet.alive(snapshot)), default=0)
         if fleet.ready(snapshot, said) < min(wanted, most):
             return target  # requests go to all: they are not all for what has just begun to take the place of others
@@ -117,6 +119,22 @@ def _still_shared(snapshot: Snapshot, target: str, wanted: int) -> TrafficStatus
     everything = not able or before.weight == 100
     weight = 100 if everything else min(before.weight, 100 * (wanted - able) // wanted)
     return msgspec.structs.replace(before, weight=weight) if weight else None
+
+
+def _carries(snapshot: Snapshot, main: str, wanted: int) -> bool:
+    """Whether all requests may be for these pods alone: there are enough, or it is so already."""
+    able = fleet.ready(snapshot, main)
+    return able > 0 and (able >= wanted > 0 or fleet.selected(snapshot) == main)
+
+
+def _stood_in_for(snapshot: Snapshot, target: str, release: ReleaseStatus | None, service: str) -> TrafficStatus | None:
+    """While no pod of what was promoted answers, as on a node that is gone, the version on standby has everything."""
+    if release is None or (release.revision, release.stage) != (target, "Standby") or fleet.ready(snapshot, target):
+        return None
+    stable = find_revision(snapshot.revisions, release.stable_revision)
+    if stable is None or rejected(snapshot, stable) or not fleet.ready(snapshot, stable.spec.hash):
+        return None
+    return TrafficStatus(target, stable.spec.hash, 100, candidate_service_name(service, stable.spec.hash))
 
 
 def _is_rolled_in_place(snapshot: Snapshot, main: str, target: str) -> bool:

@@ -33,15 +33,20 @@ def pauses(snapshot: Snapshot, revision: str, template: dict[str, Any]) -> bool:
         return False
     if workload is None or difference(template, workload.template):
         return False  # what is wanted has changed: pods of it have to come first
+    if _recreates(snapshot):
+        return False
     if steps.wishes(find_revision(snapshot.revisions, revision), release).paused:
         return _is_under_way(workload)
-    if not _is_automatic(snapshot) or _recreates(snapshot):
+    if not _is_automatic(snapshot):
         return False
     if release.verdict == "RollBack":
-        return True
+        return _is_under_way(workload)
     if not _of(snapshot, release.stable_revision) or not _is_in_place(snapshot, release):
         return False  # nothing to be compared with is left (in this very moment the rest may follow), or none would go
-    return release.stage == "Trial" and any(pod.containers_ready for pod in _of(snapshot, revision))
+    return release.stage == "Trial" and (
+        any(pod.containers_ready for pod in _of(snapshot, revision))
+        or (workload.paused and bool(_of(snapshot, revision)))
+    )
 
 
 def _is_under_way(workload: WorkloadView) -> bool:
@@ -98,7 +103,9 @@ def went_on(facts: Facts, release: ReleaseStatus) -> ReleaseStatus:
     over = spec is not None and now - since >= spec.rollback.auto_rollback.window.seconds
     seen = _was_seen(snapshot) and not steps.nothing_read(facts, since)
     if over and seen and release.verdict in ("Watching", "Good"):
-        return msgspec.structs.replace(release, stage="Rollout")
+        if steps.leans_against(facts, release):
+            return msgspec.structs.replace(release, waits_for=steps.LOOKS_WORSE)
+        return msgspec.structs.replace(release, stage="Rollout", waits_for="")
     return release
 
 

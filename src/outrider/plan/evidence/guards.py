@@ -33,29 +33,32 @@ def crash_looping(situation: Situation) -> Verdict | None:
 def no_endpoints_left(situation: Situation) -> Verdict | None:
     """Pods that were made anew have not been ready yet: that somebody deleted one is not the version's fault."""
     had = [pod for pod in situation.pods if pod.ever_ready]
-    if not had or any(pod.ready for pod in situation.pods) or _may_be_hardware(had, situation):
+    if not had or any(pod.ready for pod in situation.pods) or _may_be_hardware(had):
         return None
     what = f"{situation.candidate}: none of {len(had)} pods that were ready is ready any more"
     if all(pod.fault for pod in had):
         return node_fault(what, tuple(had))
-    if situation.stable and situation.stable_ready == 0 and not situation.complete:
+    if situation.stable and situation.stable_ready == 0 and situation.stable_there:
         return Verdict(
             "Hold", verdict.SHARED_INCIDENT, f"{what}, and no pod of {situation.stable} is: it is not the version."
         )
     return Verdict("RollBack", verdict.NO_ENDPOINTS_LEFT, f"{what}.")
 
 
-def _may_be_hardware(lost: Sequence[PodFacts], situation: Situation) -> bool:
-    """Whether a moment more may show what is beneath it, and costs nobody anything, as the stable version serves."""
+def _may_be_hardware(lost: Sequence[PodFacts]) -> bool:
+    """Whether a moment more may show what is beneath it: a good version that is taken back is loaded anew."""
     latest = min((pod.unready_for for pod in lost if pod.unready_for is not None), default=None)
-    return bool(situation.stable_ready) and latest is not None and latest < HARDWARE_SECONDS
+    return latest is not None and latest < HARDWARE_SECONDS
 
 
 def progress_deadline(situation: Situation) -> Verdict | None:
     if not situation.deadline_exceeded or situation.complete:
         return None
     late = [pod for pod in situation.pods if not pod.ready]
-    started = [pod for pod in late if pod.placed and not pod.fault]
+    if situation.pods and not late:
+        return None  # nothing is late any more, and Kubernetes says it until something moves
+    placed = [pod for pod in late if pod.placed and not pod.fault]
+    started = [pod for pod in placed if pod.placed_for is None or pod.placed_for >= situation.deadline]
     if started:
         names = ", ".join(pod.name for pod in started)
         message = f"{situation.candidate}: {names} did not become ready within the progress deadline."
@@ -64,6 +67,9 @@ def progress_deadline(situation: Situation) -> Verdict | None:
     what = f"{situation.candidate} makes no progress"
     if faults:
         return node_fault(what, faults)
+    if placed:
+        names = ", ".join(pod.name for pod in placed)
+        return Verdict("Hold", verdict.PROGRESS_DEADLINE_EXCEEDED, f"{what}: {names} got a node only lately.")
     message = f"{what}: its pods have no node. That is not the version's fault, and going back would not find one."
     return Verdict("Hold", verdict.PROGRESS_DEADLINE_EXCEEDED, message)
 

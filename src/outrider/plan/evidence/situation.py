@@ -10,6 +10,8 @@ class PodFacts(msgspec.Struct, frozen=True):
     name: str
     placed: bool = True
     """It has a node."""
+    placed_for: float | None = None
+    """Seconds since it got it; None where that is not known."""
     ever_ready: bool = False
     ready: bool = False
     unready_for: float | None = None
@@ -29,6 +31,8 @@ class Situation(msgspec.Struct, frozen=True):
     """The candidate's."""
     stable_ready: int | None = None
     """Pods of the stable version that take requests now; None where that is not known."""
+    stable_there: bool = True
+    """Whether there are any pods of the stable version, ready or not."""
     data_age: float | None = None
     """Seconds since the candidate was last counted; None where it never was."""
     unread: float = 0.0
@@ -50,3 +54,5 @@ class Situation(msgspec.Struct, frozen=True):
     """All pods that are to run the candidate now do, and are ready (of a canary: those of its step)."""
     deadline_exceeded: bool = False
     """The rollout has made no progress for as long as it may take."""
+    deadline: float = 0.0
+    """Seconds that it may take."""
