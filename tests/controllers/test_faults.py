@@ -73,6 +73,36 @@ CASES: dict[str, tuple[Node, Pod, FaultView | None]] = {
 }  # fmt: skip
 
 
+LOST, BACK, READY_AGAIN = "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z", "2026-01-01T00:06:00Z"
+UNTIL = FaultView(f"a was NotReady until {BACK}")
+RETURNS: dict[str, tuple[tuple[str, str], str, FaultView | None]] = {
+    "it has not been ready since": (("False", LOST), "", UNTIL),
+    "it has been, and is not any more": (("False", READY_AGAIN), "", None),
+    "it is ready": (("True", LOST), "", None),
+    "it crashes as it loads its model anew": (("False", LOST), "CrashLoopBackOff", None),
+    "it has just been told to start": (("False", LOST), "ContainerCreating", UNTIL),
+}
+"""Of a pod on a node that came back: its condition Ready and since when, and what its container waits for."""
+
+
+@pytest.mark.parametrize("sentence", RETURNS)
+def test_what_a_pod_lost_with_its_node_is_the_nodes_fault_until_it_is_ready_again(sentence: str) -> None:
+    (status, since), waiting, expected = RETURNS[sentence]
+    said: dict[str, Any] = {"type": "Ready", "status": status, "lastTransitionTime": since}
+    state = {"waiting": {"reason": waiting}} if waiting else {}
+    lost = msgspec.convert(
+        {
+            "metadata": {"name": "p", "uid": "p"},
+            "spec": {"nodeName": "a"},
+            "status": {"conditions": [said], "containerStatuses": [{"name": "s", "state": state}]},
+        },
+        Pod,
+    )
+    back = {"type": "Ready", "status": "True", "lastTransitionTime": BACK}
+    on = msgspec.convert({"metadata": {"name": "a"}, "status": {"conditions": [back]}}, Node)
+    assert faults([on], [lost]).of(lost) == expected
+
+
 @pytest.mark.parametrize("sentence", CASES)
 def test_what_is_wrong_beneath_a_pod(sentence: str) -> None:
     one, of, expected = CASES[sentence]

@@ -284,6 +284,60 @@ def test_the_first_new_replica_is_tried_beside_all_old_ones_before_the_rest_foll
     assert release_of(world).stage == "Rollout"
 
 
+def test_the_pause_of_a_trial_lasts_while_its_only_pod_is_not_ready() -> None:
+    """An old one would else be ended as it comes back, whose gate is open."""
+    world = trying(window="90s")
+    tried = next(pod for pod in world.pods if pod["metadata"]["labels"][MODEL_VERSION] == "v1.1.0")
+    tried["status"]["conditions"] = [
+        one for one in tried["status"]["conditions"] if one["type"] not in ("Ready", "ContainersReady")
+    ]
+    world.reconcile()
+    assert pause(world) is True
+
+
+def test_a_trial_does_not_end_while_the_version_looks_worse() -> None:
+    world = trying(window="90s")
+    world.counted = after([(pods((4, 20)), old((0, 40)))] * 3)
+    world.now += 90
+    world.settle()
+    assert (release_of(world).stage, release_of(world).verdict) == ("Trial", "Watching")
+    assert release_of(world).waits_for == "better evidence: so far it looks worse"
+    assert pause(world) is True
+
+
+def test_that_a_person_has_paused_it_is_told() -> None:
+    world = trying(window="90s")
+    revision = world.revision("v1.1.0")
+    annotations = world.objects["ModelRevision", revision.metadata.name]["metadata"].setdefault("annotations", {})
+    annotations[PAUSE_RELEASE] = release_of(world).started_time
+    world.now += 90
+    world.settle()
+    assert pause(world) is True
+    assert "paused by a person: outrider rollout resume llama" in world.condition("Progressing").message
+
+
+def test_a_pause_by_another_hand_is_put_right() -> None:
+    """`kubectl rollout pause deployment/llama`: nothing that is asked for afterwards would come true."""
+    world = served("v1.0.0")
+    world.objects["Deployment", "llama"]["spec"]["paused"] = True
+    world.reconcile()
+    assert pause(world) is False
+    assert "DriftCorrected" in {event.reason for event in world.events}
+
+
+def test_a_version_that_never_had_all_its_replicas_is_compared_with_all_the_same() -> None:
+    world = PlanWorld(gpus_per_node=1)
+    world.edit(merged(AUTO, {"replicas": 3}))
+    world.version("v1.0.0")
+    world.settle()
+    assert world.condition("Ready").status == "False"
+    assert world.serving_versions() == {"v1.0.0"}
+    world.edit({"deployment": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}})
+    world.version("v1.1.0")
+    world.settle()
+    assert release_of(world).stable_version == "v1.0.0"
+
+
 def test_no_old_replica_goes_before_the_new_one_is_tried_however_late_the_pause_is_seen() -> None:
     world = served("v1.0.0", rollback={"autoRollback": {"enabled": True, "window": "90s"}})
     world.version("v1.1.0")

@@ -99,6 +99,22 @@ def _another_is_on_its_way(made: PlanWorld, pod: dict[str, Any]) -> None:
     made.pods[1]["metadata"]["deletionTimestamp"] = format_time(made.now)
 
 
+def _another_hangs_on_a_silent_node(made: PlanWorld, pod: dict[str, Any]) -> None:
+    """Kubernetes has told it to go, and nobody is there who could say that it has."""
+    _another_is_on_its_way(made, pod)
+    silent = made.node("node-7", 8)
+    silent["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    made.nodes.append(silent)
+    made.pods[1]["spec"]["nodeName"] = "node-7"
+
+
+def _another_finds_no_node(made: PlanWorld, pod: dict[str, Any]) -> None:
+    """As one of a template that asks for more GPUs than any node has."""
+    _crashes(made, pod)
+    made.pods[1]["spec"]["nodeName"] = ""
+    made.pods[1]["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "Insufficient GPUs"}]
+
+
 CASES: dict[str, tuple[Callable[[PlanWorld, dict[str, Any]], None], str]] = {
     "it crashes on an unhealthy GPU": (
         _crashes,
@@ -127,6 +143,14 @@ CASES: dict[str, tuple[Callable[[PlanWorld, dict[str, Any]], None], str]] = {
     ),
     "its node still offers the lost GPU, and would get the new pod": (_the_node_still_offers_it, ""),
     "another pod is on its way already": (_another_is_on_its_way, ""),
+    "another pod hangs on a node that is lost": (
+        _another_hangs_on_a_silent_node,
+        "llama-1 does not run: CrashLoopBackOff, and GPU-1 of node-0 is Unhealthy: it is made anew on another GPU.",
+    ),
+    "another pod finds no node at all": (
+        _another_finds_no_node,
+        "llama-1 does not run: CrashLoopBackOff, and GPU-1 of node-0 is Unhealthy: it is made anew on another GPU.",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from plan_world import PlanWorld
-from release_world import ROUTED, go_on, release, released, selected, sizes, weights, world
+from release_world import ROUTED, go_on, release, released, selected, sizes, traffic, turns_bad, weights, world
 
 from outrider.api import labels
 from outrider.plan.actions import Delete, Emit
@@ -156,3 +156,87 @@ def test_a_standby_stays_while_a_pod_waits_for_what_its_predecessor_still_holds(
     assert deleted == (["llama"] if is_gone or late else []), "one that hangs as it ends is not waited for"
     assert found.requeue_at is not None
     assert found.requeue_at <= made.now + 60
+
+
+def _not_ready(made: PlanWorld, version: str) -> None:
+    """Its pods do not answer any more, and load their model anew."""
+    for pod in made.pods:
+        if pod["metadata"]["labels"][labels.MODEL_VERSION] == version:
+            pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+            pod["age"] = -10
+
+
+def test_while_nothing_of_what_was_promoted_answers_the_version_on_standby_does() -> None:
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 80)
+    assert (release(made).stage, selected(made)) == ("Standby", "v2.0.0")
+    _not_ready(made, "v2.0.0")
+    made.reconcile()
+    assert (selected(made), weights(made)) == ("", [0, 100])
+    assert traffic(made).candidate == made.revision("v1.0.0").spec.hash
+    assert made.condition("Ready").status == "False"
+    go_on(made)
+    assert (release(made).stage, selected(made), weights(made)) == ("Standby", "v2.0.0", [1])
+    assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
+    assert made.condition("Ready").status == "True"
+
+
+def test_a_version_that_was_taken_back_does_not_stand_in() -> None:
+    made = world("BlueGreen")
+    turned = released(made)
+    turns_bad(made)
+    go_on(made)
+    assert release(made).phase == "RolledBack"
+    _not_ready(made, "v1.0.0")
+    made.reconcile()
+    assert traffic(made).candidate != turned.revision
+
+
+@pytest.mark.parametrize("config", [ROUTED, PlanConfig()], ids=["routed", "without routes"])
+def test_where_the_status_is_lost_a_canary_begins_again_at_its_first_step(config: PlanConfig) -> None:
+    made = world(config=config)
+    begun = released(made)
+    made.manifest["status"] = {}
+    made.reconcile()
+    assert (release(made).revision, release(made).stage, release(made).step) == (begun.revision, "Canary", 0)
+    assert release(made).stable_version == "v1.0.0"
+    go_on(made)
+    assert sizes(made)["v1.0.0"] == 4
+
+
+def test_pods_that_are_left_of_a_deployment_that_is_gone_are_no_rolling_update_under_way() -> None:
+    """The garbage collector takes its time; the next version is released by its steps all the same."""
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 80)
+    del made.objects["Deployment", "llama"]
+    made.version("v3.0.0")
+    made.reconcile()
+    assert {pod.version for pod in made.snapshot().pods if pod.ready} == {"v1.0.0", "v2.0.0"}
+    assert (release(made).strategy, release(made).stage) == ("BlueGreen", "Preview")
+
+
+def test_pods_of_a_deployment_that_is_gone_get_no_traffic_back() -> None:
+    made = world("BlueGreen")
+    released(made)
+    go_on(made, 80)
+    del made.objects["Deployment", "llama"]
+    made.set_pin(version="v1.0.0")
+    made.reconcile()
+    assert selected(made) == "v2.0.0", "its pods are about to go"
+    go_on(made, 60)
+    assert (selected(made), sizes(made)["v1.0.0"]) == ("v1.0.0", 4)
+
+
+def test_what_is_given_up_gets_no_more_replicas_while_a_pod_of_what_serves_is_missing() -> None:
+    made = world(replicas=4, canary={"steps": [{"weight": 25, "duration": "1h"}]})
+    released(made)
+    lost = next(pod for pod in made.pods if pod["metadata"]["labels"][labels.MODEL_VERSION] == "v1.0.0")
+    lost["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    made.edit({"deployment": ROLLING, "model": {"version": "v3.0.0"}})
+    for _ in range(60):
+        made.reconcile()
+        made.tick(5)
+        assert sizes(made).get("v2.0.0", 0) <= 1
+    assert sizes(made) == {"v3.0.0": 4}

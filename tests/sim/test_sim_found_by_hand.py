@@ -14,6 +14,7 @@ from outrider.sim.incidents import (
     Crash,
     DeletePod,
     Edit,
+    GpuLost,
     Meddle,
     NodeLost,
     Scenario,
@@ -25,6 +26,7 @@ from outrider.sim.run import run
 
 RECREATE = {"rolloutStrategy": "Recreate"}
 NO_SURGE = {**ROLLING, "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+QUICK = {**WATCHED, "minRequests": 5}
 TRIED = {**WATCHED, "window": "120s"}
 BY_HAND = blue_green("600s", autoPromotion=False)
 
@@ -57,6 +59,13 @@ def unheard(at: float, seconds: float, plural: str) -> WatchTrouble:
 
 def on_two_gpus(preview: str = "30s", standby: str = "60s", replicas: int = 2) -> Apply:
     return served(replicas, blue_green(preview), standby=standby, rollback=WATCHED, resources=TWO_GPUS)
+
+
+def crowded(first: Apply, others: int = 1) -> tuple[Apply, AnyIncident, AnyIncident, AnyIncident, AnyIncident]:
+    """v1.1.0 has taken the place of v1.0.0, and another service has all other GPUs by then."""
+    other = Apply(at=2, deployment="mistral", spec=spec("v1.0.0", others, "60s", NOT_WATCHED))
+    away, back = (Edit(at=at, deployment="mistral", spec={"replicas": count}) for at, count in ((3, 0), (200, others)))
+    return first, other, away, version(60, "v1.1.0"), back
 
 
 FOUND: dict[str, Scenario] = {
@@ -177,6 +186,59 @@ FOUND: dict[str, Scenario] = {
         Stop(at=186.5, seconds=125.6),
         NodeLost(at=207, seconds=151, node=0),
         seed=4815,
+        nodes=3,
+    ),
+    "a version that answers nothing, taken back on a full cluster, kept every GPU": story(
+        *crowded(served(3, {}, rollback=QUICK)), crashes(300, 3000, "v1.1.0"), gpus=4, load=10.0
+    ),
+    "the same, where it answers with errors": story(
+        *crowded(served(3, {}, rollback=QUICK)),
+        BadVersion(at=300, seconds=20000, version="v1.1.0", how="answers errors"),
+        gpus=4,
+        load=10.0,
+    ),
+    "the same after a blue-green release": story(
+        *crowded(served(2, blue_green("10s"), standby="15s", rollback=QUICK), others=2),
+        BadVersion(at=300, seconds=8000, version="v1.1.0", how="answers errors"),
+        gpus=4,
+        load=10.0,
+    ),
+    "a good version was taken back for its progress deadline as its pod at last got a node": story(
+        served(2, {"progressDeadlineSeconds": 120}, rollback=QUICK),
+        Apply(at=2, deployment="mistral", spec=spec("v1.0.0", 2, "60s", NOT_WATCHED)),
+        version(60, "v1.1.0"),
+        Edit(at=900, deployment="mistral", spec={"replicas": 1}),
+        gpus=4,
+        load=30.0,
+    ),
+    "a pod whose GPU was lost stayed while another one found no node": story(
+        served(2, {}),
+        edit(100, resources={"requests": {"nvidia.com/gpu": "4"}}),
+        GpuLost(at=200, deployment=NAME, place=1),
+        edit(900, resources={"requests": {"nvidia.com/gpu": "1"}}),
+        nodes=2,
+        gpus=3,
+        load=10.0,
+    ),
+    "a third version while a pod of what serves was missing, and the canary before it took the GPUs": story(
+        served(3, canary((25, "600s"))),
+        version(60, "v2.0.0"),
+        DeletePod(at=119, deployment=NAME, place=0),
+        version(120, "v1.2.0", deployment=ROLLING),
+        gpus=4,
+    ),
+    "paused by a person, then Recreate and no replicas": story(
+        served(3, ROLLING),
+        version(60, "v2.0.0"),
+        Steer(at=66, deployment=NAME, how="pause"),
+        edit(80, deployment=RECREATE),
+        edit(100, replicas=0),
+        load=5.0,
+    ),
+    "what a release is compared with, made anew later than a minute after it was asked for, is nobody's wish": story(
+        served(3, canary((10, "300s"))),
+        version(60, "v2.0.0"),
+        Meddle(at=150, deployment=NAME, how="deletes the workload"),
         nodes=3,
     ),
     "a standby that gives way to a replica without a node counted as one that was needed": story(
