@@ -52,16 +52,9 @@ def gives_more(before: TrafficStatus | None, after: TrafficStatus | None) -> boo
 
 def moves(snapshot: Snapshot, after: TrafficStatus | None) -> bool:
     """Whether the Service is to select another revision than it does, be that decided now or before a crash."""
-    service = snapshot.service
-    return (
-        after is not None
-        and service is not None
-        and service_selects(snapshot, after)
-        not in (
-            "",
-            fleet.selected_revision(service.selector),
-        )
-    )
+    if after is None or snapshot.service is None:
+        return False
+    return service_selects(snapshot, after) not in ("", fleet.selected_revision(snapshot.service.selector))
 
 
 def _main(snapshot: Snapshot, target: str, wanted: int, compared: str, release: ReleaseStatus | None) -> str:
