@@ -19,18 +19,8 @@ from outrider.local.store.history import Change
 from outrider.local.store.records import decode
 from outrider.plan.deployment.rejection import ABORTED
 from outrider.sim.kubelet import has_condition, ready
-from outrider.sim.truth import (
-    ANY,
-    NEVER,
-    PodTruth,
-    Truth,
-    is_of_drill,
-    on_steps,
-    rejection,
-    served_by,
-    shares_of,
-    takers,
-)
+from outrider.sim.readings import is_of_drill, on_steps, rejection, served_by, shares_of, takers
+from outrider.sim.truth import ANY, NEVER, PodTruth, Truth
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""
@@ -209,14 +199,14 @@ class Promises:
         service = self.truth.service(name)
         if not all(wish.exists for wish in service.recent(now - self.truth.window)):
             return  # its pods went with it
-        for one in backends[1:]:
-            revision = one["name"].rpartition("-")[2]
+        shares = shares_of(obj)
+        for revision, weight in shares.items():
             able = sum(1 for pod in self.truth.ready_pods(name) if pod.revision == revision)
-            if one["weight"] and not able and now - service.disturbed_at > self.truth.window:
-                message = f"{one['weight']} % of the requests to {name} go to {one['name']}, of which no pod is ready"
+            if weight and not able and now - service.disturbed_at > self.truth.window:
+                message = f"{weight} % of the requests to {name} go to revision {revision}, of which no pod is ready"
                 yield "never a share of the traffic to nothing", message
         if service.release is not None:
-            yield from self._share(name, service.release, shares_of(obj), now)
+            yield from self._share(name, service.release, shares, now)
 
     # What is released
 

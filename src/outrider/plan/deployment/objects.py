@@ -1,5 +1,7 @@
 """All objects of one LLMDeployment, in the order in which they are needed: what carries traffic first."""
 
+from functools import partial
+
 import msgspec
 
 from outrider.api.llmdeployment import LLMDeploymentStatus, ReleaseStatus, TrafficStatus
@@ -152,15 +154,14 @@ def _put_right(snapshot: Snapshot, spec: LLMDeploymentSpec, sizes: list[fleet.Re
         revision, seen = find_revision(snapshot.revisions, one.workload.revision), one.workload
         if revision is None or one.replicas is None:
             continue
-        body, kept = (
-            render.deployment_body(
-                snapshot.deployment, spec, revision.spec, snapshot.config, seen, place=seen.name, replicas=replicas
-            )
-            for replicas in (spec.desired_replicas, one.replicas)
-        )
-        where = drift.difference(body["spec"]["template"], seen.template)
-        if where and seen.applied_hash == render.signature(body):
-            found.append(Wanted(kept, f"somebody changed the pod template: {where}"))
+        body = partial(
+            render.deployment_body,
+            snapshot.deployment, spec, revision.spec, snapshot.config, seen, place=seen.name,
+        )  # fmt: skip
+        applied = body(replicas=spec.desired_replicas)
+        where = drift.difference(applied["spec"]["template"], seen.template)
+        if where and seen.applied_hash == render.signature(applied):
+            found.append(Wanted(body(replicas=one.replicas), f"somebody changed the pod template: {where}"))
     return found
 
 
