@@ -26,6 +26,7 @@ pytestmark = pytest.mark.xdist_group("cluster-scoped")
 
 USER = f"system:serviceaccount:{DEFAULT_NAMESPACE}:outrider-operator"
 NAME = "frugal"
+SCRAPER = ("serviceaccount", "frugal-scraper", "--namespace", DEFAULT_NAMESPACE)
 RENEWALS = 3
 """Renewals of the leader's lease that make a while: it is what the operator writes when nothing else happens."""
 MOST = {
@@ -130,11 +131,10 @@ async def _scraper(plane: RunningPlane) -> str:
     async def kubectl(*arguments: str) -> str:
         return (await asyncio.to_thread(plane.kubectl, *arguments)).stdout.strip()
 
-    account = ("serviceaccount", "frugal-scraper", "--namespace", DEFAULT_NAMESPACE)
     bound = f"--serviceaccount={DEFAULT_NAMESPACE}:frugal-scraper"
-    await kubectl("create", *account)
+    await kubectl("create", *SCRAPER)
     await kubectl("create", "clusterrolebinding", "frugal-scraper", "--clusterrole=outrider-metrics-reader", bound)
-    return await kubectl("create", "token", *account[1:])
+    return await kubectl("create", "token", *SCRAPER[1:])
 
 
 class Found:
@@ -196,6 +196,7 @@ def test_the_operator_asks_for_little_and_for_nothing_when_nothing_happens(
         finally:
             await asyncio.to_thread(cluster_scoped.kubectl, "delete", "node", "frugal-node")
             await asyncio.to_thread(cluster_scoped.kubectl, "delete", "clusterrolebinding", "frugal-scraper")
+            await asyncio.to_thread(cluster_scoped.kubectl, "delete", *SCRAPER, "--ignore-not-found")
 
     found = asyncio.run(scenario())
     print(found.told())

@@ -6,6 +6,7 @@ import sys
 
 import msgspec
 import pytest
+from sim_scenarios import NOT_WATCHED, TWO_GPUS, canary, spec
 
 from outrider.sim.crashes import LIVES, NAME, SPEC, WATCHED, life
 from outrider.sim.draw import draw
@@ -33,7 +34,6 @@ QUICK_SEEDS = range(100_001, 100_025)
 SEEDS = range(200_001, 200_061)
 EDITS = 50
 MODEL = "hf://meta-llama/Llama-3.1-8B-Instruct"
-TWO_GPUS = {"requests": {"nvidia.com/gpu": "2"}}
 
 
 def _check(seeds: range, seconds: float) -> None:
@@ -274,6 +274,28 @@ FOUND: dict[str, Scenario] = {
             Pin(at=161.2, deployment=NAME, version="previous-stable"),
             Remove(at=219, deployment=NAME),
             Apply(at=219, deployment=NAME, spec={**SPEC, "model": {"modelUri": MODEL, "version": "v1.1.0"}}),
+        ),
+    ),
+    "what a pod did not answer that had gone unseen held a canary at its step for hours": Scenario(
+        seed=7623,
+        nodes=1,
+        load_seconds=3.0,
+        incidents=(
+            Apply(
+                at=16.3,
+                deployment=NAME,
+                spec=spec(
+                    "v1.1.0",
+                    1,
+                    "0s",
+                    NOT_WATCHED,
+                    resources=TWO_GPUS,
+                    deployment=canary((5, "5s"), (10, "5s"), (75, "20s")),
+                ),
+            ),
+            WatchTrouble(at=81.3, seconds=115.1, how="expired", plural="pods"),
+            Edit(at=121.6, deployment=NAME, spec={"serving": {"maxSequenceLength": 4096}}),
+            Edit(at=160.3, deployment=NAME, spec={"monitoring": {"labels": {"team": "a"}}}),
         ),
     ),
 }

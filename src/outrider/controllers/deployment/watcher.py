@@ -46,6 +46,8 @@ class _Entry:
     """Some server of this release has shown its counters."""
     on_faulty: set[str] = field(default_factory=set)
     """The candidate's pods that were on faulty nodes or GPUs at the last look, by uid."""
+    silent: set[str] = field(default_factory=set)
+    """Its pods that did not answer their last request at the last look, by uid."""
     read_at: Instant | None = None
     """When those of the candidate were last read, or its first pod became ready; None while none is ready."""
 
@@ -84,7 +86,12 @@ class Watcher:
         if recovered := entry.on_faulty - on_faulty:
             _forgive(entry, recovered, at_gateway=True)
         entry.on_faulty = on_faulty
-        entry.at_gateway.look(deployment.status, pods, now, self._silent([*candidate, *stable]))
+        silent = self._silent([*candidate, *stable])
+        # Who is gone without having been seen to end may have been gone for as long as the cache was behind.
+        if vanished := entry.silent - {pod.metadata.uid for pod in pods}:
+            _forgive(entry, vanished, at_gateway=True)
+        entry.silent = silent.intersection(candidate)
+        entry.at_gateway.look(deployment.status, pods, now, silent)
         if now - entry.looked_at >= TICK or now < entry.looked_at:
             self._count(entry, candidate, stable, settings, now)
         return Watch(
