@@ -50,7 +50,7 @@ test: lint
 	@$(BIN)/python tools/kubectl/fetch.py --if-possible
 	@$(PYTHON) tools/traefik/install.py --if-possible
 	$(BIN)/pytest -q -n 2 -m 'not e2e and not kubernetes'
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'kubernetes and not e2e'
+	$(BIN)/pytest -q -n 3 --dist loadgroup -m 'kubernetes and not e2e'
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m e2e
 
 kubernetes:

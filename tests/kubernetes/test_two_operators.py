@@ -1,4 +1,7 @@
-"""Two operators on a real API server: whatever becomes of the leader, the other acts soon, and never do both."""
+"""Two operators on a real API server: whatever becomes of the leader, the other acts, and never do both.
+
+How soon it acts is promised in virtual time (`tests/controllers/test_operator_leaders.py`).
+"""
 
 import datetime as dt
 import itertools
@@ -16,9 +19,6 @@ from plan_world import LLAMA
 from story_world import wait_for
 
 from outrider.cli.errors import Exit
-
-NEXT_ACTION = 20.0
-"""Seconds from a leader's end to the next one's first write: 15 s of lease, 2.4 s since it was last looked at, work."""
 
 
 @contextmanager
@@ -48,10 +48,6 @@ def writes_of(team: Operators, one: OperatorUnderTest) -> list[str]:
     return [when for user, when, _ in team.writes() if user == one.user]
 
 
-def now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
 def moment(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text)
 
@@ -77,7 +73,7 @@ ENDS: dict[str, tuple[Callable[[OperatorUnderTest, Relay], None], int]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_next_leader_acts_soon_and_the_one_before_never_again(
+def test_the_next_leader_acts_and_the_one_before_never_again(
     name: str, control_plane: RunningPlane, tmp_path: Path
 ) -> None:
     happens, code = ENDS[name]
@@ -88,17 +84,14 @@ def test_the_next_leader_acts_soon_and_the_one_before_never_again(
             wait_for(lambda: writes_of(team, first), "the first operator acts")
             second = team.start("second")
             wait_for(lambda: second.has_said("another process leads"), "the second stands by")
-            ended_at = now()
             happens(first, relay)
             wait_for(lambda: writes_of(team, second), "the second operator acts")
-            waited = (moment(writes_of(team, second)[0]) - ended_at).total_seconds()
             if name == "stopped":
                 first.send(signal.SIGCONT)
             assert first.process.wait(60) == code
             before = len(writes_of(team, second))
             wait_for(lambda: len(writes_of(team, second)) > before + 3, "the second goes on")
             assert team.actors() == [first.user, second.user], team.writes()[-20:]
-            assert waited <= NEXT_ACTION
     finally:
         relay.close()
 
