@@ -27,6 +27,7 @@ from outrider.sim.run import run
 RECREATE = {"rolloutStrategy": "Recreate"}
 NO_SURGE = {**ROLLING, "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 QUICK = {**WATCHED, "minRequests": 5}
+ANY: dict[str, Any] = {"enabled": True}
 TRIED = {**WATCHED, "window": "120s"}
 BY_HAND = blue_green("600s", autoPromotion=False)
 
@@ -255,3 +256,35 @@ FOUND: dict[str, Scenario] = {
 @pytest.mark.parametrize("what", FOUND)
 def test_what_was_found_is_mended(what: str) -> None:
     assert run(FOUND[what]).violation is None
+
+
+FAILS_FOR_AN_HOUR = BadVersion(at=400, seconds=4000, version="v1.1.0", how="answers errors")
+TAKEN_BACK: dict[str, Scenario] = {
+    "released by Recreate, without metrics": story(
+        served(3, RECREATE, rollback=ANY), version(60, "v1.1.0"), FAILS_FOR_AN_HOUR, nodes=3, load=10.0
+    ),
+    "released from zero replicas": story(
+        served(3, ROLLING, rollback=ANY),
+        edit(200, replicas=0),
+        version(300, "v1.1.0", replicas=3),
+        FAILS_FOR_AN_HOUR,
+        nodes=3,
+        load=10.0,
+    ),
+    "released at zero replicas, and scaled up": story(
+        served(3, ROLLING, rollback=ANY),
+        edit(200, replicas=0),
+        version(300, "v1.1.0"),
+        edit(401, replicas=3),
+        FAILS_FOR_AN_HOUR,
+        nodes=3,
+        load=10.0,
+    ),
+}
+"""Nothing is known of how the version before fared: nothing of it was counted."""
+
+
+@pytest.mark.parametrize("what", TAKEN_BACK)
+def test_what_answers_nothing_but_errors_is_taken_back_also_where_there_is_nothing_to_compare_with(what: str) -> None:
+    played = run(TAKEN_BACK[what])
+    assert (played.violation, played.taken_back) == (None, {"v1.1.0"})

@@ -2,9 +2,9 @@
 
 import msgspec
 import pytest
-from release_evidence import SETTINGS, after, judged, old, pod, pods, situation
+from release_evidence import SETTINGS, START, TICK, after, judged, old, pod, pods, situation
 
-from outrider.plan.evidence import PodCounts, State, forgive
+from outrider.plan.evidence import PodCounts, State, forgive, judge
 
 FINE = (pods((0, 15)), old((0, 50)))
 IDLE = (pods((0, 0)), old((0, 0)))
@@ -382,3 +382,26 @@ def test_a_pod_that_was_to_blame_is_forgiven_once_it_is_replaced() -> None:
     found = judged(state, situation(pod(1)))
     assert found.reason == "AwaitingTime"
     assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
+
+
+NO_LIMIT = msgspec.structs.replace(SETTINGS, limits={})
+NOTHING_KNOWN_OF_THE_STABLE_VERSION = {
+    "every other request fails": (
+        8,
+        (
+            "RollBack ErrorsWorse",
+            "v1.3.0: 176 of 330 requests failed: more than the 10 % that are an incident "
+            "(nothing is known of how v1.2.0 fared), in 10 windows of 60 s in a row.",
+        ),
+    ),
+    "one of fifteen fails": (1, ("Good NotWorse", "v1.3.0: 22 of 330 requests failed: no worse after 12 min")),
+}
+"""What was at zero replicas before, say, and no trigger says how many may fail."""
+
+
+@pytest.mark.parametrize("case", NOTHING_KNOWN_OF_THE_STABLE_VERSION)
+def test_alone_with_nothing_to_compare_with_what_would_be_an_incident_is_one(case: str) -> None:
+    bad, (expected, message) = NOTHING_KNOWN_OF_THE_STABLE_VERSION[case]
+    state = after([(pods((bad, 15)), {})] * 130, NO_LIMIT)
+    found = judge(state, situation(baked=700.0, complete=True), NO_LIMIT, START + 130 * TICK)
+    assert (f"{found.kind} {found.reason}", found.message[: len(message)]) == (expected, message)

@@ -111,12 +111,22 @@ def _above(evidence: Evidence, indicator: Indicator, situation: Situation, setti
     limit = limit_of(evidence, indicator, settings)
     assert limit is not None, "without a limit nothing is above it"
     written = limit == settings.limits.get(indicator)
-    allowed = "that the trigger allows" if written else f"that {situation.stable or 'the version before'} may have had"
     windows = f"in {evidence.candidate.bad_windows} windows of {wording.seconds(settings.window)} in a row"
     message = (
-        f"{_compared(evidence, indicator, situation)}: more than the {wording.percent(limit)} {allowed}, {windows}."
+        f"{_compared(evidence, indicator, situation)}: more than the {wording.percent(limit)} "
+        f"{_whose(evidence, situation, written=written)}, {windows}."
     )
     return _rollback(verdict.TRIGGER_FIRED if written else _WORSE[indicator], message)
+
+
+def _whose(evidence: Evidence, situation: Situation, *, written: bool) -> str:
+    """Where the limit comes from."""
+    if written:
+        return "that the trigger allows"
+    before = situation.stable or "the version before"
+    if evidence.stable.total.total <= 0:
+        return f"that are an incident (nothing is known of how {before} fared)"
+    return f"that {before} may have had"
 
 
 def _excused(state: State, situation: Situation, indicator: Indicator, settings: Settings) -> Verdict | None:

@@ -59,14 +59,15 @@ def advance(state: State, tick: Tick, settings: Settings) -> State:
 
 def limit_of(evidence: Evidence, indicator: Indicator, settings: Settings) -> float | None:
     """The share that a candidate without company must not exceed: what people wrote, or what the stable one may have
-    had, whichever is higher. None where there is neither, and for rejections: how many mistakes clients make now is
-    only seen where another version answers them at the same time.
+    had, whichever is higher. Where there is neither, what would be an incident whoever served. None for rejections: how
+    many mistakes clients make now is only seen where another version answers them at the same time; nor for what only
+    the Gateway counts, where that is not known of the stable one.
     """
     if indicator == "rejections":
         return None
     written = settings.limits.get(indicator)
     if evidence.stable.total.total <= 0:
-        return written
+        return settings.incident.get(indicator) if written is None and indicator != GATEWAY_FAILURES else written
     own = eprocess.bounds(evidence.stable.total, SIGMAS)[1]
     return own if written is None else max(written, own)
 
