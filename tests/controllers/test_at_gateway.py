@@ -54,6 +54,7 @@ class Look:
     status: LLMDeploymentStatus = SHARED
     pods: tuple[Pod, ...] = (pod("new-0"), pod("new-1"), pod("old-0"), pod("old-1"))
     silent: frozenset[str] = frozenset()
+    unreached: frozenset[str] = frozenset()
     read: bool = True
 
 
@@ -111,6 +112,11 @@ CASES = {
     "no pod of the candidate answers, which is the version's": Case(
         (USUAL, replace(USUAL, silent=frozenset({"new-0", "new-1"}))), candidate=True, stable=True
     ),
+    "no pod of the candidate can be reached, which may be its node's": Case(
+        (USUAL, replace(USUAL, silent=frozenset({"new-0", "new-1"}), unreached=frozenset({"new-0", "new-1"}))),
+        candidate=False,
+        stable=True,
+    ),
     "all traffic has just moved": Case((USUAL, USUAL, Look(MOVED), Look(MOVED)), candidate=False, stable=False),
     "all traffic has moved, and the plain Service is the candidate's": Case(
         (USUAL, *(Look(MOVED),) * 5), candidate=True, stable=False, keys=TRAEFIK
@@ -126,7 +132,7 @@ def test_what_is_taken_of_the_last_look(sentence: str) -> None:
     taken = Taken()
     for number, look in enumerate(case.looks):
         pages.times, pages.known = number, look.read
-        door.look(look.status, look.pods, TICK * number, look.silent)
+        door.look(look.status, look.pods, TICK * number, look.silent, look.unreached)
         taken = door.take(TICK * number)
     given = [counts if counts != Counts(0, 0) else None for counts in (taken.candidate, taken.stable)]
     assert given == [Counts(1, 10) if known else None for known in (case.candidate, case.stable)]

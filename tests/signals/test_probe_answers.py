@@ -1,6 +1,9 @@
 """What a probe says about what a model server did."""
 
 import asyncio
+import contextlib
+import re
+import socket
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -157,6 +160,27 @@ def test_a_refused_connection_says_that_nothing_listens() -> None:
     result = asyncio.run(main())
     assert result.ok is False
     assert result.error == "connection refused at 127.0.0.1:1: the model server is still loading, or has ended"
+
+
+def test_a_pod_to_which_no_connection_comes_about_was_not_reached() -> None:
+    async def main() -> ProbeResult:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as waiting:
+            for _ in range(4):  # nobody accepts them, and with its queue full the kernel answers nobody
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(server.getsockname())
+            async with aiohttp.ClientSession() as session:
+                url = f"http://127.0.0.1:{server.getsockname()[1]}"
+                return await probe(session, url, "m", clock=LoopClock(), timeout=0.5)
+
+    result = asyncio.run(main())
+    assert (result.ok, result.reached, result.counted_as) == (False, False, None)
+    assert re.fullmatch(r"no connection to 127\.0\.0\.1:\d+ within 0\.4 s", result.error)
+
+
+def test_one_that_refuses_or_answers_badly_was_reached() -> None:
+    assert run_probe(failed).reached
+    assert run_probe(hang, healthy, timeout=0.05).reached
 
 
 def test_something_that_is_no_url_cannot_be_told() -> None:

@@ -16,6 +16,7 @@ class Pods:
         self.clock = clock
         self.error: dict[str, str] = {}
         self.hung: set[str] = set()
+        self.unreached: set[str] = set()
         self.probed: list[str] = []
         self.under_way = 0
         self.most_under_way = 0
@@ -30,8 +31,9 @@ class Pods:
             await asyncio.sleep(0)
         finally:
             self.under_way -= 1
-        error = self.error.get(target.key, "")
-        return ProbeResult(ok=not error, at=self.clock.now(), latency_seconds=0.1, error=error)
+        reached = target.key not in self.unreached
+        error = self.error.get(target.key, "") if reached else "no connection"
+        return ProbeResult(ok=not error, at=self.clock.now(), latency_seconds=0.1, error=error, reached=reached)
 
 
 def pod(name: str, port: int = 8080) -> ProbeTarget:
@@ -141,6 +143,24 @@ def test_a_result_that_is_not_renewed_becomes_unknown() -> None:
             await clock.advance(0.1)
             assert prober.latest("p") is None
             assert prober.age("p") == 35.1
+
+    asyncio.run(main())
+
+
+def test_a_pod_that_cannot_be_reached_does_not_answer_and_has_failed_nothing() -> None:
+    async def main() -> None:
+        prober, pods, clock = make()
+        async with running(prober.run()):
+            prober.watch("ns/a", [pod("p")])
+            await settle()
+            pods.unreached.add("p")
+            await clock.advance(10)
+            result, counted = prober.latest("p"), prober.counts("p")
+            assert result is not None
+            assert result.ok is False
+            assert counted is not None
+            assert (counted.good, counted.bad) == (1, 0)
+            assert prober.age("p") == 10, "nothing has been learnt of it since"
 
     asyncio.run(main())
 

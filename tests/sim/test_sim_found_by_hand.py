@@ -18,6 +18,7 @@ from outrider.sim.incidents import (
     Meddle,
     NodeLost,
     Scenario,
+    SlowLoads,
     Steer,
     Stop,
     WatchTrouble,
@@ -250,6 +251,20 @@ FOUND: dict[str, Scenario] = {
         nodes=2,
         load=20.0,
     ),
+    "a version all of whose pods were on a node that was silent for half a minute was taken back": story(
+        served(2, ROLLING, rollback={**WATCHED, "window": "60s"}),
+        version(200, "v1.1.0"),
+        NodeLost(at=900, seconds=25, node=0),
+        load=120.0,
+    ),
+    "killed while it went back to a standby it left nobody to answer, though that was ready": story(
+        served(3, blue_green("10s"), standby="300s", rollback=QUICK),
+        version(60, "v1.1.0"),
+        BadVersion(at=150, seconds=900, version="v1.1.0", how="answers errors"),
+        Crash(at=156, calls=7, down_seconds=40),
+        nodes=3,
+        load=10.0,
+    ),
 }
 
 
@@ -287,4 +302,30 @@ TAKEN_BACK: dict[str, Scenario] = {
 @pytest.mark.parametrize("what", TAKEN_BACK)
 def test_what_answers_nothing_but_errors_is_taken_back_also_where_there_is_nothing_to_compare_with(what: str) -> None:
     played = run(TAKEN_BACK[what])
-    assert (played.violation, played.taken_back) == (None, {"v1.1.0"})
+    assert (played.violation, played.taken_back) == (None, frozenset({"v1.1.0"}))
+
+
+HANG_IN_LOADING: dict[str, Scenario] = {
+    "at the second step": story(
+        served(4, canary((25, "30s"), (50, "30s")), rollback=ANY),
+        version(60, "v1.1.0"),
+        SlowLoads(at=75, seconds=500, load_seconds=90_000),
+        nodes=3,
+        load=10.0,
+    ),
+    "after a release at zero replicas": story(
+        served(3, ROLLING, rollback=ANY),
+        edit(200, replicas=0),
+        version(300, "v1.1.0"),
+        edit(400, replicas=3),
+        SlowLoads(at=395, seconds=500, load_seconds=90_000),
+        nodes=3,
+        load=10.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HANG_IN_LOADING)
+def test_pods_that_hang_in_loading_are_given_up_also_where_kubernetes_does_not_look(what: str) -> None:
+    played = run(HANG_IN_LOADING[what])
+    assert (played.violation, played.taken_back) == (None, frozenset({"v1.1.0"}))

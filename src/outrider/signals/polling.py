@@ -137,13 +137,6 @@ class Poller(Generic[TargetT, ResultT]):
             return None
         return watched.result if self._clock.monotonic() - watched.taken_at <= self._stale_after else None
 
-    def age(self, key: str) -> float | None:
-        """Seconds since the newest result of a target was taken, however old; None where there is none."""
-        watched = self._watched.get(key)
-        if watched is None or watched.result is None:
-            return None
-        return self._clock.monotonic() - watched.taken_at
-
     def _forget(self, key: str) -> None:
         watched = self._watched.pop(key, None)
         if watched is not None:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import errno
 from collections.abc import Mapping
 from typing import Literal
 
@@ -20,6 +21,9 @@ MAX_TOKENS = 4
 MAX_ANSWER_BYTES = 1 << 20
 HEALTH_TIMEOUT = 1.0
 """Seconds that `/health` gets, after a completion timed out, to tell a wedged engine from an unreachable pod."""
+CONNECTING = 0.8
+"""The part of its time that a probe has to connect: a first packet that got lost is sent again after 1 and 3 s."""
+NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EHOSTDOWN}
 _EXCERPT = 200
 MODEL_SERVER = "the model server"
 
@@ -44,6 +48,10 @@ class ProbeResult(msgspec.Struct, frozen=True):
     """Under which status the server's own `http_requests_total` has this probe; None where it cannot have it.
 
     vLLM ends a request whose client went away with an empty 200, so one that timed out is there as `2xx`.
+    """
+    reached: bool = True
+    """False: no connection came about, so nothing was sent. Its node, or the network, may be to blame as well as the
+    server. One that refuses connections was reached.
     """
 
 
@@ -96,8 +104,11 @@ async def probe(
     """
     began = clock.monotonic()
     status: StatusClass | None = None
+    connecting = CONNECTING * timeout
 
-    def result(error: str = "", detail: str = "", counted_as: StatusClass | None = None) -> ProbeResult:
+    def result(
+        error: str = "", detail: str = "", counted_as: StatusClass | None = None, *, reached: bool = True
+    ) -> ProbeResult:
         return ProbeResult(
             ok=not error,
             at=clock.now(),
@@ -105,6 +116,7 @@ async def probe(
             error=error,
             detail=detail[:_EXCERPT],
             counted_as=counted_as,
+            reached=reached,
         )
 
     body = {"model": model, "prompt": PROMPT, "max_tokens": max_tokens, "temperature": 0, "stream": False}
@@ -115,13 +127,15 @@ async def probe(
                 f"{url.rstrip('/')}/v1/completions",
                 data=msgspec.json.encode(body),
                 headers={"content-type": "application/json", PROBE_HEADER: "true", **(headers or {})},
-                timeout=aiohttp.ClientTimeout(total=None),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connecting),
                 allow_redirects=False,
             ) as response,
         ):
             status = _class_of(response.status)
             content = await _read(response)
             error, detail = judge(response.status, content, whom)
+    except aiohttp.ConnectionTimeoutError:
+        return result(f"no connection to {_where(url)} within {connecting:g} s", reached=False)
     except TimeoutError:
         # Timed here: asking /health is not part of the latency.
         failed = result(f"no answer within {timeout:g} s", counted_as=status or "2xx")
@@ -129,7 +143,7 @@ async def probe(
     except aiohttp.InvalidURL as problem:
         return msgspec.structs.replace(result(f"cannot probe: {problem} is not a URL"), ok=None)
     except (aiohttp.ClientError, OSError) as problem:
-        return result(_connection_sentence(problem, url, whom), counted_as=status)
+        return result(_connection_sentence(problem, url, whom), counted_as=status, reached=not _no_way(problem))
     return result(error, detail, status)
 
 
@@ -188,8 +202,17 @@ async def _what_health_says(session: aiohttp.ClientSession, url: str) -> str:
     return f"although /health says {status}" if status == 200 else f"and /health says {status}"
 
 
+def _where(url: str) -> str:
+    return url.removeprefix("http://").rstrip("/")
+
+
+def _no_way(problem: Exception) -> bool:
+    """Whether the network knew no way there."""
+    return isinstance(problem, aiohttp.ClientConnectorError) and problem.os_error.errno in NO_WAY
+
+
 def _connection_sentence(problem: Exception, url: str, whom: str) -> str:
-    where = url.removeprefix("http://").rstrip("/")
+    where = _where(url)
     if isinstance(problem, aiohttp.ClientConnectorError) and isinstance(problem.os_error, ConnectionRefusedError):
         return f"connection refused at {where}: {whom} is still loading, or has ended"
     if isinstance(problem, aiohttp.ClientConnectorError):

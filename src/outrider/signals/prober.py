@@ -38,7 +38,7 @@ class ProbeTarget(msgspec.Struct, frozen=True):
 class ProbeCounts(msgspec.Struct, frozen=True):
     """How the probes of one pod ended since it is a target: whoever kept an earlier reading knows what came after it.
 
-    Probes of which nothing was sent are in none of these.
+    Probes of which nothing was sent are in none of these: that a pod cannot be reached says nothing of its server.
     """
 
     since: float
@@ -58,13 +58,16 @@ class _Tally:
 
     def __init__(self, since: float) -> None:
         self._since = since
+        self.learnt_at: float | None = None
+        """When a probe last told anything of the pod."""
         self._good = self._bad = 0
         self._counted = {"2xx": 0, "4xx": 0, "5xx": 0}
         self._latencies: deque[float] = deque(maxlen=KEPT_LATENCIES)
 
-    def add(self, result: ProbeResult) -> None:
-        if result.ok is None:
+    def add(self, result: ProbeResult, now: float) -> None:
+        if result.ok is None or not result.reached:
             return
+        self.learnt_at = now
         if result.ok:
             self._good += 1
             self._latencies.append(result.latency_seconds)
@@ -160,15 +163,17 @@ class Prober:
         return self._poller.latest(target if isinstance(target, str) else target.key)
 
     def age(self, key: str) -> float | None:
-        """Seconds since the pod with this uid was last probed; None when it never was."""
-        return self._poller.age(key)
+        """Seconds since a probe last reached the pod with this uid; None when none did."""
+        tally = self._tallies.get(key)
+        return None if tally is None or tally.learnt_at is None else self._clock.monotonic() - tally.learnt_at
 
     async def _look(self, target: ProbeTarget, _: ProbeResult | None) -> ProbeResult:
         result = await self._probe_one(target)
+        now = self._clock.monotonic()
         tally = self._tallies.get(target.key)
         if tally is None:
-            tally = self._tallies[target.key] = _Tally(self._clock.monotonic())
-        tally.add(result)
+            tally = self._tallies[target.key] = _Tally(now)
+        tally.add(result, now)
         return result
 
     def _forgotten(self, key: str) -> None:

@@ -19,6 +19,8 @@ A_MOMENT = 0.01
 NODE_GRACE = 50.0
 """Seconds of silence after which the control plane gives a node up (--node-monitor-grace-period)."""
 
+CUT_OFF = "no connection comes about"
+
 
 @dataclass
 class Pod:
@@ -137,7 +139,9 @@ class Kubelet:
     def answers(self, uid: str) -> str:
         """Why the pod does not answer a request; empty if it does."""
         pod = self.pods.get(uid)
-        if pod is None or pod.node in self._lost or not self._is_up(pod):
+        if pod is not None and pod.node in self._lost:
+            return CUT_OFF
+        if pod is None or not self._is_up(pod):
             return "nobody listens there"
         fault = self._fault_of(pod)
         return "" if fault is None else "it answered 500"

@@ -14,6 +14,7 @@ from outrider.signals.probe import ProbeResult
 from outrider.signals.prober import ProbeTarget
 from outrider.signals.scrape import ScrapeTarget
 from outrider.sim.incidents import ApiTrouble, Crash, Scenario, WatchTrouble
+from outrider.sim.kubelet import CUT_OFF
 from outrider.sim.line import Line, Observer, StoppableClock
 from outrider.sim.world import NAMESPACE_NAME
 
@@ -136,7 +137,7 @@ class OperatorProcess:
         await asyncio.sleep(PROBE_SECONDS)
         error = self._answers(target.key)
         now = self._clock.now()
-        return ProbeResult(ok=not error, at=now, latency_seconds=PROBE_SECONDS, error=error)
+        return ProbeResult(ok=not error, at=now, latency_seconds=PROBE_SECONDS, error=error, reached=error != CUT_OFF)
 
 
 async def _fetch(_target: ScrapeTarget) -> str:

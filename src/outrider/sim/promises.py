@@ -18,6 +18,7 @@ from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store.history import Change
 from outrider.local.store.records import decode
 from outrider.plan.deployment.rejection import ABORTED
+from outrider.plan.evidence.verdict import PROGRESS_DEADLINE_EXCEEDED
 from outrider.sim.kubelet import has_condition, ready
 from outrider.sim.readings import is_of_drill, on_steps, rejection, served_by, shares_of, takers
 from outrider.sim.truth import ANY, NEVER, PodTruth, Truth
@@ -257,9 +258,13 @@ class Promises:
         if found is None or (before is not None and before["time"] == found["time"]):
             return
         version, name = str(obj["spec"]["version"]), str(obj["spec"]["deployment"])
-        if found["reason"] == ABORTED and self.truth.service(name).aborted_at > NEVER:
+        service = self.truth.service(name)
+        if found["reason"] == ABORTED and service.aborted_at > NEVER:
             return
-        failed = self.truth.service(name).blamed.get(version)
+        patience = service.spec.workload_deadline_seconds if service.spec is not None else 0
+        if found["reason"] == PROGRESS_DEADLINE_EXCEEDED and self.truth.longest_load >= patience:
+            return
+        failed = service.blamed.get(version)
         if failed is None or now - failed > self.truth.window:
             why = f"{found['reason']}: {found['message']}"
             yield (

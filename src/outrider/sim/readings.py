@@ -33,6 +33,12 @@ def is_unschedulable(obj: Object) -> bool:
     return any((one["type"], one["status"]) == ("PodScheduled", "False") for one in found)
 
 
+def is_shut(obj: Object) -> bool:
+    """Whether the operator took a pod object out of those that take requests, because its revision was taken back."""
+    found = (obj.get("status") or {}).get("conditions") or ()
+    return any((one["type"], one.get("reason")) == (labels.ANSWERS_REQUESTS, "RolledBack") for one in found)
+
+
 def is_of_drill(obj: Object) -> bool:
     """Whether it is a drill's: a Deployment or a pod."""
     return labels.DRILL_OF in (obj["metadata"].get("labels") or {})

@@ -315,6 +315,7 @@ class _Game:
     async def _break(self, incident: BadVersion | PodFault | GpuLost | NodeLost | SlowLoads) -> None:
         kubelet = self.world.kubelet
         if isinstance(incident, SlowLoads):
+            self._truth.longest_load = max(self._truth.longest_load, incident.load_seconds)
             kubelet.slow(incident)
             return
         if isinstance(incident, GpuLost):
@@ -322,11 +323,7 @@ class _Game:
             return
         self._truth.faults_until(incident.until)
         if isinstance(incident, NodeLost):
-            node = f"node-{incident.node % self.scenario.nodes}"
-            for pod in kubelet.pods.values():
-                if pod.node == node:  # until the control plane knows, a silent node looks like a silent version
-                    self._truth.blame(pod.version, incident.until, pod.deployment)
-            await kubelet.lose(incident, node)
+            await kubelet.lose(incident, f"node-{incident.node % self.scenario.nodes}")
         elif isinstance(incident, PodFault):
             uid = self.world.pod_at(incident.deployment, incident.place)
             if uid:

@@ -29,7 +29,16 @@ from outrider.plan.deployment.rolling import max_unavailable
 from outrider.plan.deployment.snapshot import PlanConfig
 from outrider.sim.incidents import Steer
 from outrider.sim.kubelet import has_condition, ready
-from outrider.sim.readings import is_of_drill, is_unschedulable, on_steps, rejection, served_by, shares_of, takers
+from outrider.sim.readings import (
+    is_of_drill,
+    is_shut,
+    is_unschedulable,
+    on_steps,
+    rejection,
+    served_by,
+    shares_of,
+    takers,
+)
 
 ANY = ""
 """A version that depends on what served before: whatever the operator takes it to mean."""
@@ -154,6 +163,8 @@ class Truth:
         """Pods of drills, by uid: whether each is ending, and whether it is loaded."""
         self.hindered_until = NEVER
         """Until when the scenario keeps operators from seeing or doing anything in time."""
+        self.longest_load = 0.0
+        """Seconds for which the scenario has some pod load."""
         self.routed = False
         """Whether there are routes, which may divide the traffic; else a Service that selects all pods does."""
         self._blamed: dict[str, float] = {}
@@ -276,7 +287,7 @@ class Truth:
         was_ready = pod.ready_since is not None and not pod.ending
         pod.ending = bool(meta.get("deletionTimestamp"))
         is_ready = ready(obj)
-        if was_ready and not is_ready and not pod.ending:
+        if was_ready and not is_ready and not pod.ending and not is_shut(obj):
             self.disturb(name)
         pod.ready_since = (pod.ready_since if was_ready else at) if is_ready else None
         pod.containers_ready = has_condition(obj, "ContainersReady")

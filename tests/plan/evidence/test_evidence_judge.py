@@ -390,8 +390,10 @@ NOTHING_KNOWN_OF_THE_STABLE_VERSION = {
         8,
         (
             "RollBack ErrorsWorse",
-            "v1.3.0: 176 of 330 requests failed: more than the 10 % that are an incident "
-            "(nothing is known of how v1.2.0 fared), in 10 windows of 60 s in a row.",
+            (
+                "v1.3.0: 176 of 330 requests failed: more than the 10 % that are an incident "
+                "(nothing is known of how v1.2.0 fared), in 10 windows of 60 s in a row."
+            ),
         ),
     ),
     "one of fifteen fails": (1, ("Good NotWorse", "v1.3.0: 22 of 330 requests failed: no worse after 12 min")),

@@ -45,21 +45,21 @@ class _Version:
         self.total: Counts | None = None
         """All that was counted until the last look."""
 
-    def goes(self, pods: Sequence[Pod], silent: Collection[str]) -> bool:
-        """Whether any of its pods is on its way out, is ready no more, or is alone in not answering."""
+    def goes(self, pods: Sequence[Pod], silent: Collection[str], unreached: Collection[str]) -> bool:
+        """Whether a pod of it is on its way out, is ready no more, cannot be reached, or is alone in not answering."""
         ready = frozenset(pod.metadata.uid for pod in pods if pod.ready)
         mute = {uid for uid in ready if uid in silent}
         ends = any(pod.metadata.deletion_timestamp is not None for pod in pods)
         before, self.ready = self.ready, ready
-        return ends or bool(before - ready) or 0 < len(mute) < len(ready)
+        return ends or bool(before - ready) or not ready.isdisjoint(unreached) or 0 < len(mute) < len(ready)
 
 
 class AtGateway:
     """Of one release. `look` at every look at the service, `take` once in a tick.
 
-    A pod that is ended takes connections no more a moment before the Gateway knows: that is nobody's fault. And where
-    one pod of several does not answer Outrider either, it is that pod. What the Gateway counts of a version meanwhile
-    is left out, good and bad.
+    A pod that is ended takes connections no more a moment before the Gateway knows: that is nobody's fault. Where one
+    pod of several does not answer Outrider either, it is that pod; and where one cannot be reached, it may be its node.
+    What the Gateway counts of a version meanwhile is left out, good and bad.
     """
 
     def __init__(self, reader: Pages | None, key: str, release: ReleaseStatus) -> None:
@@ -80,18 +80,24 @@ class AtGateway:
         return self._reader.so_far((revision_key(self._namespace, self._name, self._stable.revision),))
 
     def look(
-        self, status: LLMDeploymentStatus, pods: Sequence[Pod], now: Instant, silent: Collection[str] = ()
+        self,
+        status: LLMDeploymentStatus,
+        pods: Sequence[Pod],
+        now: Instant,
+        silent: Collection[str] = (),
+        unreached: Collection[str] = (),
     ) -> None:
         """Take note of which pods go, and where requests to each version are counted.
 
-        `silent` are the uids of pods that do not answer Outrider's own requests.
+        `silent` are the uids of pods that do not answer Outrider's own requests; `unreached` those of them that it
+        cannot connect to.
         """
         versions = (self._candidate, self._stable)
         keys = {version.revision: self._keys(status, version.revision) for version in versions}
         moved = any(keys[version.revision] != version.keys for version in versions)
         for version in versions:
             own = [pod for pod in pods if pod.metadata.labels.get(REVISION) == version.revision]
-            if version.goes(own, silent) or (moved and version.keys):
+            if version.goes(own, silent, unreached) or (moved and version.keys):
                 version.moved_at = now
             if moved:
                 version.keys, version.total = keys[version.revision], None

@@ -86,12 +86,12 @@ class Watcher:
         if recovered := entry.on_faulty - on_faulty:
             _forgive(entry, recovered, at_gateway=True)
         entry.on_faulty = on_faulty
-        silent = self._silent([*candidate, *stable])
+        silent, unreached = self._silent([*candidate, *stable])
         # Who is gone without having been seen to end may have been gone for as long as the cache was behind.
         if vanished := entry.silent - {pod.metadata.uid for pod in pods}:
             _forgive(entry, vanished, at_gateway=True)
         entry.silent = silent.intersection(candidate)
-        entry.at_gateway.look(deployment.status, pods, now, silent)
+        entry.at_gateway.look(deployment.status, pods, now, silent, unreached)
         if now - entry.looked_at >= TICK or now < entry.looked_at:
             self._count(entry, candidate, stable, settings, now)
         return Watch(
@@ -158,10 +158,11 @@ class Watcher:
             entry.read_at = now
         return now - entry.read_at if entry.readable else 0.0
 
-    def _silent(self, pods: Sequence[str]) -> set[str]:
-        """Those that did not answer the last request that was sent to themselves."""
+    def _silent(self, pods: Sequence[str]) -> tuple[set[str], set[str]]:
+        """Those that did not answer the last request to themselves, and those of them that could not be reached."""
         results = {uid: self._prober.latest(uid) for uid in pods}
-        return {uid for uid, result in results.items() if result is not None and result.ok is False}
+        silent = {uid for uid, result in results.items() if result is not None and result.ok is False}
+        return silent, {uid for uid, result in results.items() if result is not None and not result.reached}
 
     def _is_pressing(self, entry: _Entry, candidate: Sequence[str], stable: Sequence[str], now: Instant) -> bool:
         """Whether every second counts: both versions answer side by side, or the new one has been alone for minutes."""

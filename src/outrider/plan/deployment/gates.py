@@ -23,25 +23,36 @@ from outrider.plan.deployment.snapshot import PodView, Snapshot
 def opened(
     snapshot: Snapshot, now: Instant, divided: TrafficStatus | None = None, asked_for: str = ""
 ) -> list[SetPodCondition]:
-    """The gates to open, and those to be marked False: the pod did not answer well, or its revision was rolled back.
+    """The gates to open, and those to be marked False because the pod did not answer well.
 
     `asked_for` is the revision that is made true: a person may pin one that was rolled back, and then it is to serve.
     """
     shut = _shut(snapshot, asked_for)
-    found = [(pod, _closed(shut[pod.revision], now)) for pod in snapshot.pods if _is_shut(pod, shut)]
     waiting = [pod for pod in snapshot.pods if pod.gate not in (None, "True") and pod.containers_ready]
-    found += [
-        (pod, _condition(pod, now))
+    return [
+        _set(snapshot, pod, _condition(pod, now))
         for pod in waiting
         if pod.probe is not None and not _is_shut(pod, shut) and not (pod.probe.ok and _waits(snapshot, divided, pod))
+        if pod.gate != ("True" if pod.probe.ok else "False")
     ]
+
+
+def shut(snapshot: Snapshot, now: Instant, asked_for: str = "") -> list[SetPodCondition]:
+    """The gates to close: those of pods whose revision was rolled back. To be carried out after what leads requests to
+    other pods.
+    """
+    whose = _shut(snapshot, asked_for)
     return [
-        SetPodCondition(
-            namespace=snapshot.namespace, name=pod.name, uid=pod.uid, condition=condition, why=condition.message
-        )
-        for pod, condition in found
-        if condition.status != pod.gate
+        _set(snapshot, pod, _closed(whose[pod.revision], now))
+        for pod in snapshot.pods
+        if _is_shut(pod, whose) and pod.gate != "False"
     ]
+
+
+def _set(snapshot: Snapshot, pod: PodView, condition: Condition) -> SetPodCondition:
+    return SetPodCondition(
+        namespace=snapshot.namespace, name=pod.name, uid=pod.uid, condition=condition, why=condition.message
+    )
 
 
 def _waits(snapshot: Snapshot, divided: TrafficStatus | None, pod: PodView) -> bool:

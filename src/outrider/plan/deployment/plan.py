@@ -59,13 +59,15 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
     status = make_status(facts)
     before = snapshot.deployment.status
     changed = status != before
+    target = effective.target.hash if effective.target is not None else ""
     actions: list[Action] = [
         *drilled.removed,
-        *gates.opened(snapshot, now, divided, effective.target.hash if effective.target is not None else ""),
+        *gates.opened(snapshot, now, divided, target),
         *_created(snapshot, effective),
         *_revision_statuses(facts),
         *_pin_status(facts),
         *made.actions,
+        *gates.shut(snapshot, now, target),  # now that the Service leads elsewhere
         *drilled.applies,
         *replaced.actions,
         *_pruned(facts, status),
@@ -79,7 +81,12 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
             facts,
             judgement,
             release,
-            (drilled.looks_again_at, replaced.looks_again_at, fleet.looks_again_at(snapshot, now)),
+            (
+                drilled.looks_again_at,
+                replaced.looks_again_at,
+                fleet.looks_again_at(snapshot, now),
+                facts.rollout.deadline_at,
+            ),
         ),
         confirm_first=traffic.gives_more(before.traffic, divided)
         or traffic.moves(snapshot, divided)
@@ -144,7 +151,9 @@ def _facts(
         for apply in made.applies
     )
     pending = pending or bool(made.scaled)
-    rollout = observe(snapshot, revision, wish.replicas, pending_write=pending, traffic=divided, release=release)
+    rollout = observe(
+        snapshot, revision, wish.replicas, now=now, pending_write=pending, traffic=divided, release=release
+    )
     need = capacity.Need(
         key=snapshot.deployment.metadata.key,
         gpus_per_replica=wish.gpus_per_replica,

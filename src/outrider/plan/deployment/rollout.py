@@ -35,6 +35,11 @@ class Rollout(msgspec.Struct, frozen=True):
     shown: bool = True
     """Whether pods of the revision take requests as soon as they are ready; not in a preview."""
     deadline_exceeded: bool = False
+    """It makes no progress, by its Deployment; or a pod of it loads for longer than that may take. Kubernetes no longer
+    looks once all replicas have been ready: not when more of them are asked for, as for each step of a release.
+    """
+    deadline_at: Instant | None = None
+    """When that will be, unless the pods that load now are ready by then; None where none loads."""
     on_steps: bool = False
     """A release is on its steps: its pods take a share of the requests, or stand in for those that should."""
 
@@ -81,12 +86,15 @@ def observe(
     revision: str,
     wanted: int,
     *,
+    now: Instant,
     pending_write: bool,
     traffic: TrafficStatus | None = None,
     release: ReleaseStatus | None = None,
 ) -> Rollout:
     """The rollout of `revision`. `pending_write`: the Deployment is not yet what it should be."""
     alive = fleet.alive(snapshot)
+    updated = tuple(pod for pod in alive if pod.revision == revision)
+    due = _due(snapshot, updated)
     workload = fleet.workload_at(snapshot, fleet.home(snapshot, revision))
     seen = workload is not None and workload.is_observed
     settled = (
@@ -103,12 +111,25 @@ def observe(
         wanted=wanted,
         applied=seen and not pending_write,
         settled=settled,
-        updated=tuple(pod for pod in alive if pod.revision == revision),
+        updated=updated,
         old=tuple(pod for pod in alive if pod.revision != revision and not fleet.is_idle(traffic, pod.revision)),
         shown=not fleet.is_idle(traffic, revision),
         on_steps=release is not None and fleet.is_on_steps(release, revision),
-        deadline_exceeded=seen and progressing is not None and progressing.reason == "ProgressDeadlineExceeded",
+        deadline_exceeded=any(moment <= now for moment in due)
+        or (seen and progressing is not None and progressing.reason == "ProgressDeadlineExceeded"),
+        deadline_at=min((moment for moment in due if moment > now), default=None),
     )
+
+
+def _due(snapshot: Snapshot, pods: tuple[PodView, ...]) -> list[Instant]:
+    """By when each of those has to be ready that loads. One that answers only waits for its gate; and what is wrong
+    beneath a pod says nothing about how long it takes.
+    """
+    spec = snapshot.parsed.spec
+    if spec is None:
+        return []
+    loads = [pod for pod in pods if not pod.was_ready and pod.fault is None and not (pod.probe and pod.probe.ok)]
+    return [pod.placed_at + spec.workload_deadline_seconds for pod in loads if pod.placed_at is not None]
 
 
 class Answers(msgspec.Struct, frozen=True):
