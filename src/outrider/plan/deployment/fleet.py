@@ -280,15 +280,18 @@ def _is_last_resort(
 
 
 def may_be_missing(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str, now: Instant) -> int:
-    """How many replicas may be taken away before their successors are ready: what the spec says, and half of them where
-    the target's pods find no node, and those that hold it run what was rolled back for answering hardly anything: who
-    waits for a surge on a full cluster would wait for ever, and nobody is served meanwhile.
+    """How many replicas may be taken away before their successors are ready: what the spec says, and beside that those
+    that run what was rolled back for answering hardly anything.
+
+    Those of them that are not ready serve nobody: made anew one after another they would take as many times as long.
+    And half of all where the target's pods find no node: who waits for a surge on a full cluster would wait for ever.
     """
     allowed = rolling.max_unavailable(spec)
     bad = {one.spec.hash for one in snapshot.revisions if one.spec.hash != target and rejection.is_severe(one)}
-    if not any(pod.revision in bad for pod in alive(snapshot)) or not _is_short(snapshot, target, now):
-        return allowed
-    return max(allowed, math.ceil(spec.desired_replicas / 2))
+    theirs = [pod for pod in alive(snapshot) if pod.revision in bad]
+    if theirs and _is_short(snapshot, target, now):
+        allowed = max(allowed, math.ceil(spec.desired_replicas / 2))
+    return max(allowed, min(spec.desired_replicas, sum(1 for pod in theirs if not pod.ready)))
 
 
 def _is_short(snapshot: Snapshot, target: str, now: Instant) -> bool:

@@ -7,6 +7,7 @@ out of the endpoints, which for a fault that all share would leave nobody.
 
 One thing closes a gate again: the pod runs a revision that was rolled back because most of its answers were bad, and a
 pod of another revision is ready. Until the good revision has loaded everywhere, late answers are better than bad ones.
+Where none of its pods was ready, and this one is again and answers, that has passed: it serves until it is replaced.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from outrider.api.modelrevision import Rejection
 from outrider.plan.actions import SetPodCondition
 from outrider.plan.deployment import rejection, traffic, trial
 from outrider.plan.deployment.snapshot import PodView, Snapshot
+from outrider.plan.evidence.verdict import NO_ENDPOINTS_LEFT
 
 
 def opened(
@@ -71,7 +73,9 @@ def _shut(snapshot: Snapshot, asked_for: str) -> dict[str, Rejection]:
 
 
 def _is_shut(pod: PodView, shut: Mapping[str, Rejection]) -> bool:
-    return pod.gate is not None and pod.revision in shut and pod.alive
+    if pod.gate is None or pod.revision not in shut or not pod.alive:
+        return False
+    return shut[pod.revision].reason != NO_ENDPOINTS_LEFT or pod.probe is None or not pod.probe.ok
 
 
 def _closed(why: Rejection, now: Instant) -> Condition:
