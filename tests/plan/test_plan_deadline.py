@@ -28,6 +28,12 @@ CASES: dict[str, tuple[PodView, float, bool, float | None]] = {
         False,
         None,
     ),
+    "it has loaded, and was not asked yet": (
+        msgspec.structs.replace(LOADS, containers_ready=True),
+        LATER,
+        False,
+        None,
+    ),
     "it was ready before": (msgspec.structs.replace(LOADS, was_ready=True), LATER, False, None),
     "something is wrong with its node": (
         msgspec.structs.replace(LOADS, fault=FaultView(message="node-1 is NotReady")),

@@ -122,14 +122,19 @@ def observe(
 
 
 def _due(snapshot: Snapshot, pods: tuple[PodView, ...]) -> list[Instant]:
-    """By when each of those has to be ready that loads. One that answers only waits for its gate; and what is wrong
-    beneath a pod says nothing about how long it takes.
+    """By when each of those has to be ready that loads, or has loaded and does not answer. What is wrong beneath a pod
+    says nothing about how long it takes.
     """
     spec = snapshot.parsed.spec
     if spec is None:
         return []
-    loads = [pod for pod in pods if not pod.was_ready and pod.fault is None and not (pod.probe and pod.probe.ok)]
-    return [pod.placed_at + spec.workload_deadline_seconds for pod in loads if pod.placed_at is not None]
+    late = [pod for pod in pods if not pod.was_ready and pod.fault is None and not _may_wait_for_its_gate(pod)]
+    return [pod.placed_at + spec.workload_deadline_seconds for pod in late if pod.placed_at is not None]
+
+
+def _may_wait_for_its_gate(pod: PodView) -> bool:
+    """Whether the pod could be ready for all that is known. An operator that has just begun has not asked it yet."""
+    return pod.containers_ready and (pod.probe is None or pod.probe.ok)
 
 
 class Answers(msgspec.Struct, frozen=True):
