@@ -7,6 +7,7 @@ import sys
 import msgspec
 import pytest
 from sim_scenarios import NOT_WATCHED, TWO_GPUS, canary, spec
+from sim_scenarios import WATCHED as TRIGGERED
 
 from outrider.sim.crashes import LIVES, NAME, SPEC, WATCHED, life
 from outrider.sim.draw import draw
@@ -274,6 +275,17 @@ FOUND: dict[str, Scenario] = {
             Pin(at=161.2, deployment=NAME, version="previous-stable"),
             Remove(at=219, deployment=NAME),
             Apply(at=219, deployment=NAME, spec={**SPEC, "model": {"modelUri": MODEL, "version": "v1.1.0"}}),
+        ),
+    ),
+    "a pod that had crashed and came back, of what was taken back for it, went as another one was ready": Scenario(
+        seed=579,
+        nodes=1,
+        load_seconds=3.0,
+        gateway=False,
+        incidents=(
+            Apply(at=28.2, deployment=NAME, spec=spec("v1.1.0", 2, "60s", {**TRIGGERED, "window": "60s"})),
+            Edit(at=190.7, deployment=NAME, spec={"resources": TWO_GPUS}),
+            BadVersion(at=190.7, seconds=9.0, version="v1.1.0", how="crashes"),
         ),
     ),
     "what a pod did not answer that had gone unseen held a canary at its step for hours": Scenario(

@@ -21,7 +21,8 @@ from outrider.plan.deployment.rejection import ABORTED
 from outrider.plan.evidence.verdict import PROGRESS_DEADLINE_EXCEEDED
 from outrider.sim.kubelet import has_condition, ready
 from outrider.sim.readings import is_of_drill, on_steps, rejection, served_by, shares_of, takers
-from outrider.sim.truth import ANY, NEVER, PodTruth, Truth
+from outrider.sim.truth import NEVER, PodTruth, Truth
+from outrider.sim.wish import ANY
 
 MOMENT = 5.0
 """Seconds that Kubernetes' own controllers may take to see a pod fail, before they could know better."""

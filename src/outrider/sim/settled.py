@@ -9,7 +9,8 @@ from outrider.kube.objects import DEPLOYMENT, HTTP_ROUTE, POD, POD_DISRUPTION_BU
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store import Store
 from outrider.sim.kubelet import ready
-from outrider.sim.truth import ANY, Service, Truth
+from outrider.sim.truth import Service, Truth
+from outrider.sim.wish import ANY
 
 HOLDS = frozenset({"NoPreviousStableVersion", "UnknownRevision", "InvalidSpec"})
 """Reasons for which what is asked for cannot be made true, and what serves goes on."""

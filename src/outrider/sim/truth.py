@@ -39,35 +39,10 @@ from outrider.sim.readings import (
     shares_of,
     takers,
 )
+from outrider.sim.wish import ANY, Wish
 
-ANY = ""
-"""A version that depends on what served before: whatever the operator takes it to mean."""
 NEVER = -1e9
 """Before everything."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What people wanted of one LLMDeployment, from a moment on."""
-
-    since: float
-    exists: bool = True
-    version: str = ANY
-    spec_version: str = ANY
-    """What the spec says, whatever a pin holds."""
-    revision: str = ANY
-    """The hash of what the spec says; empty where that depends on what served before, or a pin holds."""
-    pinned: bool = False
-    goes_back: bool = False
-    """Whether it is `previous-stable`, by a pin or by the spec: never what has not served."""
-    replicas: int = 0
-    surge: int = 0
-    unavailable: int = 0
-
-    @property
-    def least(self) -> int:
-        """So many pods must stay ready, as far as anybody can choose."""
-        return max(0, self.replicas - self.unavailable)
 
 
 @dataclass
@@ -105,6 +80,8 @@ class Service:
     """Version to the moment until which something failed that may have been it."""
     taken_back: dict[str, str] = field(default_factory=dict)
     """Revision to version: those that were taken back, while that stands."""
+    hardly_answers: set[str] = field(default_factory=set)
+    """Of those, the ones that answered hardly anything."""
     ever_taken_back: set[str] = field(default_factory=set)
     aborted_at: float = NEVER
     """When somebody last asked for an abort of what is released."""
@@ -207,11 +184,16 @@ class Truth:
         return unwanted and bool(service.selected) and pod.revision not in {service.selected, *service.proven}
 
     def gives_way(self, name: str, pod: PodTruth) -> bool:
-        """Whether one of the others finds no node, and the pod takes no requests, or is of what was taken back."""
+        """Whether one of the others finds no node, and the pod takes no requests, or is of what was taken back; or one
+        is ready, and the pod is of what was taken back for answering hardly anything.
+        """
         service = self.service(name)
-        waiting = [one for one in self.pods_of(name) if one.unschedulable and not one.ending]
+        others = [one for one in self.pods_of(name) if one.revision != pod.revision and not one.ending]
+        waiting = [one for one in others if one.unschedulable]
+        if pod.revision in service.hardly_answers and any(one.ready_since is not None for one in others):
+            return True
         if pod.revision in service.taken_back:
-            return any(one.revision != pod.revision for one in waiting)
+            return bool(waiting)
         return service.selected not in ("", pod.revision) and any(one.revision == service.selected for one in waiting)
 
     def is_superseded(self, name: str, pod: PodTruth) -> bool:
@@ -370,8 +352,10 @@ class Truth:
             service.proven.add(revision)
         if found is None or found.get("lifted") or change.removed:
             service.taken_back.pop(revision, None)
+            service.hardly_answers.discard(revision)
         else:
             service.taken_back[revision] = version
+            service.hardly_answers.update({revision} if found.get("severe") else ())
             service.ever_taken_back.add(version)
 
     def _endpoints(self, change: Change, obj: Object) -> None:
