@@ -10,7 +10,7 @@ from outrider.api.meta import ObjectMeta
 from outrider.api.modelrevision import ModelRevision, ModelRevisionSpec, ModelRevisionStatus, Rejection
 from outrider.api.parse import parse_spec
 from outrider.plan.deployment import gates
-from outrider.plan.deployment.fleet import may_be_missing
+from outrider.plan.deployment.fleet import may_be_missing, missing_already
 from outrider.plan.deployment.snapshot import PodView, ProbeView, Snapshot
 
 GOOD, BAD = ProbeView(ok=True, at=START), ProbeView(ok=False, at=START)
@@ -53,21 +53,27 @@ def test_whose_gate_is_shut(sentence: str) -> None:
     assert [(one.name, one.condition.status) for one in found] == ([("bad-1", "False")] if expected else [])
 
 
-MISSING: dict[str, tuple[tuple[PodView, ...], int]] = {
-    "all of them serve": ((THEIRS,) * 4, 0),
-    "one of them serves nobody": ((CRASHED, THEIRS, THEIRS, THEIRS), 1),
-    "none of them serves": ((CRASHED,) * 4, 4),
-    "there are more than are wanted": ((CRASHED,) * 6, 4),
-    "they are told to end": ((msgspec.structs.replace(CRASHED, terminating=True),) * 4, 0),
-    "all of them serve, and their successors find no node": ((THEIRS, THEIRS, THEIRS, THEIRS, NO_NODE), 2),
-    "it is their successors that do not serve": ((msgspec.structs.replace(SUCCESSOR, ready=False), THEIRS), 0),
+MISSING: dict[str, tuple[tuple[PodView, ...], int, int]] = {
+    "all of them serve": ((THEIRS,) * 4, 0, 0),
+    "one of them serves nobody": ((CRASHED, THEIRS, THEIRS, THEIRS), 1, 0),
+    "none of them serves": ((CRASHED,) * 4, 4, 0),
+    "there are more than are wanted": ((CRASHED,) * 6, 4, 0),
+    "the one that serves nobody came on top of what is wanted": ((CRASHED, *(SUCCESSOR,) * 4), 0, 0),
+    "some of their successors serve": ((CRASHED, CRASHED, CRASHED, SUCCESSOR, SUCCESSOR), 2, 0),
+    "they are of a Deployment of their own": ((msgspec.structs.replace(CRASHED, owner="llama-bad-6cf8"),) * 4, 0, 0),
+    "they are told to end": ((msgspec.structs.replace(CRASHED, terminating=True),) * 4, 0, 0),
+    "all of them serve, and their successors find no node": ((THEIRS, THEIRS, THEIRS, THEIRS, NO_NODE), 0, 2),
+    "it is their successors that do not serve": ((msgspec.structs.replace(SUCCESSOR, ready=False), THEIRS), 0, 0),
 }
+"""The pods; how many replicas are missing already; how many more may be."""
 
 
 @pytest.mark.parametrize("sentence", MISSING)
-def test_how_many_may_be_missing_while_they_are_replaced(sentence: str) -> None:
-    pods, expected = MISSING[sentence]
+def test_how_many_are_and_may_be_missing_while_they_are_replaced(sentence: str) -> None:
+    pods, already, more = MISSING[sentence]
     patch: dict[str, Any] = {"spec": {"replicas": 4}}
     spec = parse_spec(merged(LLAMA, patch)["spec"], name="llama", namespace="production").spec
     assert spec is not None
-    assert may_be_missing(_snapshot("CrashLooping", *pods), spec, "good", START) == expected
+    snapshot = _snapshot("CrashLooping", *pods)
+    found = missing_already(snapshot, spec, "good"), may_be_missing(snapshot, spec, "good", START)
+    assert found == (already, more)

@@ -280,18 +280,30 @@ def _is_last_resort(
 
 
 def may_be_missing(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str, now: Instant) -> int:
-    """How many replicas may be taken away before their successors are ready: what the spec says, and beside that those
-    that run what was rolled back for answering hardly anything.
-
-    Those of them that are not ready serve nobody: made anew one after another they would take as many times as long.
-    And half of all where the target's pods find no node: who waits for a surge on a full cluster would wait for ever.
+    """How many replicas may be taken away before their successors are ready: what the spec says, and half of them where
+    the target's pods find no node, and those that hold it run what was rolled back for answering hardly anything: who
+    waits for a surge on a full cluster would wait for ever, and nobody is served meanwhile.
     """
-    allowed = rolling.max_unavailable(spec)
-    bad = {one.spec.hash for one in snapshot.revisions if one.spec.hash != target and rejection.is_severe(one)}
-    theirs = [pod for pod in alive(snapshot) if pod.revision in bad]
-    if theirs and _is_short(snapshot, target, now):
-        allowed = max(allowed, math.ceil(spec.desired_replicas / 2))
-    return max(allowed, min(spec.desired_replicas, sum(1 for pod in theirs if not pod.ready)))
+    allowed, bad = rolling.max_unavailable(spec), _hardly_answer(snapshot, target)
+    if not any(pod.revision in bad for pod in alive(snapshot)) or not _is_short(snapshot, target, now):
+        return allowed
+    return max(allowed, math.ceil(spec.desired_replicas / 2))
+
+
+def missing_already(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str) -> int:
+    """How many replicas of the target's Deployment serve nobody, because their pods run what was rolled back for
+    answering hardly anything, and are not ready. Made anew one after another they would take as many times as long.
+    """
+    if home(snapshot, target) != snapshot.name:
+        return 0
+    there = [pod for pod in alive(snapshot) if not _is_apart(snapshot, pod)]
+    bad = _hardly_answer(snapshot, target)
+    idle = sum(1 for pod in there if pod.revision in bad and not pod.ready)
+    return min(idle, max(0, spec.desired_replicas - sum(1 for pod in there if pod.ready)))
+
+
+def _hardly_answer(snapshot: Snapshot, target: str) -> set[str]:
+    return {one.spec.hash for one in snapshot.revisions if one.spec.hash != target and rejection.is_severe(one)}
 
 
 def _is_short(snapshot: Snapshot, target: str, now: Instant) -> bool:

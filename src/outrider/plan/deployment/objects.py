@@ -110,7 +110,9 @@ def _workload(
     owner, place = snapshot.deployment, fleet.home(snapshot, target.hash)
     seen = fleet.workload_at(snapshot, place)
     size = rolling.replicas(spec, seen, fleet.replicas(snapshot, spec, target.hash, release))
-    missing = fleet.may_be_missing(snapshot, spec, target.hash, now)
+    missing = max(
+        fleet.may_be_missing(snapshot, spec, target.hash, now), fleet.missing_already(snapshot, spec, target.hash)
+    )
 
     def body(*, paused: bool) -> Body:
         return render.deployment_body(
