@@ -284,7 +284,7 @@ def may_be_missing(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str, now
     the target's pods find no node, and those that hold it run what was rolled back for answering hardly anything: who
     waits for a surge on a full cluster would wait for ever, and nobody is served meanwhile.
     """
-    allowed, bad = rolling.max_unavailable(spec), _hardly_answer(snapshot, target)
+    allowed, bad = rolling.max_unavailable(spec), rejection.severe(snapshot.revisions, target)
     if not any(pod.revision in bad for pod in alive(snapshot)) or not _is_short(snapshot, target, now):
         return allowed
     return max(allowed, math.ceil(spec.desired_replicas / 2))
@@ -297,13 +297,9 @@ def missing_already(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str) ->
     if home(snapshot, target) != snapshot.name:
         return 0
     there = [pod for pod in alive(snapshot) if not _is_apart(snapshot, pod)]
-    bad = _hardly_answer(snapshot, target)
+    bad = rejection.severe(snapshot.revisions, target)
     idle = sum(1 for pod in there if pod.revision in bad and not pod.ready)
     return min(idle, max(0, spec.desired_replicas - sum(1 for pod in there if pod.ready)))
-
-
-def _hardly_answer(snapshot: Snapshot, target: str) -> set[str]:
-    return {one.spec.hash for one in snapshot.revisions if one.spec.hash != target and rejection.is_severe(one)}
 
 
 def _is_short(snapshot: Snapshot, target: str, now: Instant) -> bool:

@@ -63,11 +63,7 @@ def _waits(snapshot: Snapshot, divided: TrafficStatus | None, pod: PodView) -> b
 
 def _shut(snapshot: Snapshot, asked_for: str) -> dict[str, Rejection]:
     """The revisions whose pods are to take no requests, and why; none as long as nobody else would take them."""
-    severe = {
-        one.spec.hash: one.status.rejection
-        for one in snapshot.revisions
-        if one.status.rejection is not None and rejection.is_severe(one) and one.spec.hash != asked_for
-    }
+    severe = rejection.severe(snapshot.revisions, asked_for)
     others = any(pod.ready and pod.revision not in severe for pod in snapshot.pods)
     return severe if others else {}
 

@@ -30,6 +30,15 @@ def is_severe(revision: ModelRevision) -> bool:
     return found is not None and found.severe and stands(revision)
 
 
+def severe(revisions: Iterable[ModelRevision], asked_for: str) -> dict[str, Rejection]:
+    """By hash: those revisions that are severely rejected, but for the one that is asked for all the same, and why."""
+    return {
+        one.spec.hash: one.status.rejection
+        for one in revisions
+        if one.status.rejection is not None and is_severe(one) and one.spec.hash != asked_for
+    }
+
+
 def kept(revision: ModelRevision) -> Rejection | None:
     """The rejection as it should be stored: a retry is noted, so that the annotation may go."""
     rejection = revision.status.rejection
