@@ -445,3 +445,21 @@ def test_that_no_pod_is_ready_is_not_told_any_longer_than_it_is_so() -> None:
     assert release_of(world).reason == "AwaitingPods"
     world.settle()
     assert release_of(world).reason != "AwaitingPods"
+
+
+def _suspended_for(world: PlanWorld, seconds: float) -> None:
+    world.edit({"replicas": 0})
+    world.settle()
+    world.tick(seconds)
+    world.settle()
+    world.edit({"replicas": 2})
+    world.settle()
+
+
+def test_the_bake_time_stands_still_while_no_replica_is_wanted() -> None:
+    world = served("v1.0.0", "v1.1.0")
+    _suspended_for(world, 7200)
+    release = release_of(world)
+    assert (release.phase, release.suspended_since) == ("Watching", "")
+    assert 7200 <= release.suspended_seconds < 7300
+    assert found(world, FAILING).phase == "RolledBack"

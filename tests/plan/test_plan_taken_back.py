@@ -60,6 +60,22 @@ MISSING: dict[str, tuple[tuple[PodView, ...], int, int]] = {
     "there are more than are wanted": ((CRASHED,) * 6, 4, 0),
     "the one that serves nobody came on top of what is wanted": ((CRASHED, *(SUCCESSOR,) * 4), 0, 0),
     "some of their successors serve": ((CRASHED, CRASHED, CRASHED, SUCCESSOR, SUCCESSOR), 2, 0),
+    "a successor has loaded, and takes requests in a moment": (
+        (
+            CRASHED,
+            CRASHED,
+            SUCCESSOR,
+            SUCCESSOR,
+            msgspec.structs.replace(SUCCESSOR, ready=False, containers_ready=True),
+        ),
+        1,
+        0,
+    ),
+    "they run, and their gates are shut": (
+        (msgspec.structs.replace(THEIRS, ready=False, containers_ready=True),) * 4,
+        4,
+        0,
+    ),
     "they are of a Deployment of their own": ((msgspec.structs.replace(CRASHED, owner="llama-bad-6cf8"),) * 4, 0, 0),
     "they are told to end": ((msgspec.structs.replace(CRASHED, terminating=True),) * 4, 0, 0),
     "all of them serve, and their successors find no node": ((THEIRS, THEIRS, THEIRS, THEIRS, NO_NODE), 0, 2),

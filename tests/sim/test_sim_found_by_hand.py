@@ -305,6 +305,20 @@ def test_what_answers_nothing_but_errors_is_taken_back_also_where_there_is_nothi
     assert (played.violation, played.taken_back) == (None, frozenset({"v1.1.0"}))
 
 
+def test_a_version_that_was_suspended_for_longer_than_its_bake_time_is_still_watched_when_it_is_back() -> None:
+    scenario = story(
+        served(3, ROLLING, rollback={**ANY, "bakeTime": "5m"}),
+        version(60, "v1.1.0"),
+        edit(160, replicas=0),
+        edit(1500, replicas=3),
+        BadVersion(at=1530, seconds=4000, version="v1.1.0", how="answers errors"),
+        nodes=3,
+        load=10.0,
+    )
+    played = run(scenario)
+    assert (played.violation, played.taken_back) == (None, frozenset({"v1.1.0"}))
+
+
 HANG_IN_LOADING: dict[str, Scenario] = {
     "at the second step": story(
         served(4, canary((25, "30s"), (50, "30s")), rollback=ANY),

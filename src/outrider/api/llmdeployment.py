@@ -146,6 +146,10 @@ class ReleaseStatus(msgspec.Struct, frozen=True, rename="camel"):
     """Percent of the traffic that the candidate is to have now."""
     waits_for: str = ""
     """What has to happen before it goes on: time, replicas, a person. Empty where nothing is awaited."""
+    suspended_since: str = ""
+    """Since when no replica is wanted, while that is so. Its bake time stands still."""
+    suspended_seconds: int = 0
+    """For how long that was so before."""
     standby_until: str = ""
     """Until when the stable version stays loaded after the candidate took all traffic."""
     verdict: str = "Watching"

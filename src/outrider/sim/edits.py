@@ -16,7 +16,7 @@ from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION
 from outrider.local.store import Store
 from outrider.local.store.patches import merge_patch
 from outrider.sim.crashes import NAME
-from outrider.sim.draw import edit, first_spec
+from outrider.sim.draw_specs import edit, first_spec
 from outrider.sim.incidents import Apply, Edit
 from outrider.sim.logs import captured
 from outrider.sim.loop import run_virtually

@@ -92,6 +92,12 @@ class Steer(Incident, frozen=True):
     how: Steering
 
 
+class Retry(Incident, frozen=True):
+    """Somebody has what was taken back last released again, as `outrider rollout retry` does."""
+
+    deployment: str
+
+
 class Drill(Incident, frozen=True):
     """Somebody asks for a drill of going back, as `outrider rollback --drill` does."""
 
@@ -173,7 +179,7 @@ class Stop(Incident, frozen=True):
 
 
 AnyIncident: TypeAlias = (
-    Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer | Drill
+    Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer | Retry | Drill
     | BadVersion | PodFault | GpuLost | NodeLost | SlowLoads
     | ApiTrouble | WatchTrouble | Crash | Stop
 )  # fmt: skip

@@ -34,6 +34,9 @@ class Pod:
     node: str = ""
     up_at: float | None = None
     """When its model is loaded; None before its containers were started."""
+    given_up_at: float = 0.0
+    """When its startup probe gives up, unless it is loaded by then, and the container is started anew."""
+    restarts: int = 0
     ends_at: float | None = None
 
 
@@ -198,15 +201,15 @@ class Kubelet:
             return
         if not pod.node:
             return
-        if pod.up_at is None:
-            pod.up_at = now + self._load(now)
         crashed = self._fault_of(pod) == "crashes"
-        if crashed:
-            pod.up_at = now + self._load(now)
-        elif pod.up_at > now:
-            self._look_at_later(pod.uid, pod.up_at)
+        hung = pod.up_at is not None and pod.up_at > now >= pod.given_up_at and not crashed
+        if pod.up_at is None or crashed or hung:
+            pod.up_at, pod.given_up_at = now + self._load(now), now + _allowed(obj)
+            pod.restarts += hung
+        if pod.up_at > now and not crashed:
+            self._look_at_later(pod.uid, min(pod.up_at, pod.given_up_at))
         sick = pod.uid in self._without_gpu
-        status = _crashed(now, unhealthy=sick) if crashed else _running(obj, up=self._is_up(pod), now=now)
+        status = _crashed(now, unhealthy=sick) if crashed else _running(obj, pod, up=self._is_up(pod), now=now)
         if _differs(obj.get("status") or {}, status):
             await self._api.patch(
                 POD, pod.name, {"status": status}, pod.namespace, patch_type="strategic", subresource="status"
@@ -225,11 +228,17 @@ class Kubelet:
         return (slow[-1] if slow else self._load_seconds) * self._rng.uniform(0.8, 1.2)
 
 
-def _running(obj: Object, *, up: bool, now: float) -> Object:
+def _allowed(obj: Object) -> float:
+    """Seconds that a container may take to load: what its startup probe allows."""
+    probe = next(one for one in obj["spec"]["containers"] if one["name"] == "model-server").get("startupProbe")
+    return float(probe["periodSeconds"] * probe["failureThreshold"]) if probe else float("inf")
+
+
+def _running(obj: Object, pod: Pod, *, up: bool, now: float) -> Object:
     conditions = (obj.get("status") or {}).get("conditions") or ()
     opened = {one["type"] for one in conditions if one["status"] == "True"}
     gates = {gate["conditionType"] for gate in obj["spec"].get("readinessGates") or ()}
-    container = {"name": "model-server", "ready": up, "restartCount": 0, "image": "", "imageID": ""}
+    container = {"name": "model-server", "ready": up, "restartCount": pod.restarts, "image": "", "imageID": ""}
     ready = [_condition("ContainersReady", up, now), _condition("Ready", up and gates <= opened, now)]
     return {
         "phase": "Running", "podIP": "127.64.0.9", "conditions": ready,

@@ -332,7 +332,8 @@ class Promises:
         name, truth = obj["metadata"]["name"], self.truth
         service = truth.service(name)
         wished = service.wishes[-1].since if service.wishes else now
-        quiet_since = max(service.disturbed_at, service.faulty_until, service.aborted_at, wished)
+        asked = max(wished, service.aborted_at, service.retried_at)
+        quiet_since = max(service.disturbed_at, service.faulty_until, asked)
         if now - quiet_since > truth.window:
             found = next(one for one in obj["status"]["conditions"] if one["type"] == "Ready")
             called = f"{name} is called {found['reason']} ({found['message']})"

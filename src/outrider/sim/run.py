@@ -25,6 +25,7 @@ from outrider.sim.incidents import (
     Pin,
     PodFault,
     Remove,
+    Retry,
     Scenario,
     SlowLoads,
     Steer,
@@ -286,7 +287,7 @@ class _Game:
             await self._people_do(incident)
 
     async def _people_do(
-        self, incident: Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer | Drill
+        self, incident: Apply | Edit | Remove | Pin | Unpin | Meddle | DeletePod | Steer | Retry | Drill
     ) -> None:
         world = self.world
         match incident:
@@ -303,14 +304,22 @@ class _Game:
             case Meddle():
                 self._truth.disturb(incident.deployment)
                 await world.meddle(incident)
-            case Steer():
-                self._truth.steered(incident)
-                await self.world.steer(incident)
-            case Drill():
-                self._truth.news += await world.drill(incident.deployment)
             case DeletePod():
                 self._truth.disturb(incident.deployment)
                 await world.delete_pod(incident.deployment, incident.place)
+            case _:
+                await self._people_steer(incident)
+
+    async def _people_steer(self, incident: Steer | Retry | Drill) -> None:
+        match incident:
+            case Steer():
+                self._truth.steered(incident)
+                await self.world.steer(incident)
+            case Retry():
+                if await self.world.retry(incident.deployment):
+                    self._truth.retried(incident.deployment)
+            case Drill():
+                self._truth.news += await self.world.drill(incident.deployment)
 
     async def _break(self, incident: BadVersion | PodFault | GpuLost | NodeLost | SlowLoads) -> None:
         kubelet = self.world.kubelet

@@ -85,6 +85,8 @@ class Service:
     ever_taken_back: set[str] = field(default_factory=set)
     aborted_at: float = NEVER
     """When somebody last asked for an abort of what is released."""
+    retried_at: float = NEVER
+    """When somebody last had released again what was taken back."""
     beside: bool = False
     """Whether a version was ever to be released beside the old one, which takes pods for both."""
     selected: str = ""
@@ -224,6 +226,11 @@ class Truth:
         if one.how == "abort":
             self.service(one.deployment).aborted_at = _now()
 
+    def retried(self, name: str) -> None:
+        service = self.service(name)
+        service.retried_at = _now()
+        self._news_of_wish(service)
+
     def hinder(self, until: float) -> None:
         """Operators see or do nothing in time until then."""
         self.hindered_until = max(self.hindered_until, until)
@@ -332,8 +339,11 @@ class Truth:
             self.service(name).shares = {} if change.removed else shares_of(obj)
 
     def _wish(self, service: Service) -> None:
-        self.news += 1 + (_moments(service.spec) if service.spec is not None else 0)
+        self._news_of_wish(service)
         service.wish(_now())
+
+    def _news_of_wish(self, service: Service) -> None:
+        self.news += 1 + (_moments(service.spec) if service.spec is not None else 0)
 
     def _version_pin(self, change: Change, obj: Object) -> None:
         spec = obj["spec"]

@@ -19,6 +19,7 @@ from outrider.local.store.store import Table
 from outrider.sim.incidents import Apply, Edit, Meddle, Meddling, Steer, Steering
 from outrider.sim.kubelet import Kubelet
 from outrider.sim.loop import LoopClock
+from outrider.sim.readings import rejection
 
 NAMESPACE_NAME = "production"
 SETTINGS = ActorSettings(node_monitor_period=60.0, node_monitor_grace=1e9, seed=1)
@@ -138,6 +139,21 @@ class World:
         patch = {"metadata": {"annotations": notes[one.how]}}
         name = revision_name(one.deployment, release["revision"])
         await self._try(self.api.patch(MODEL_REVISION, name, patch, NAMESPACE_NAME))
+
+    async def retry(self, deployment: str) -> bool:
+        """What `outrider rollout retry` writes; nothing, and False, where nothing was taken back."""
+        found = [one.object() for one in self.store.table(MODEL_REVISION).all()]
+        taken_back = [
+            (told["time"], one["metadata"]["name"])
+            for one in found
+            if one["spec"]["deployment"] == deployment and (told := rejection(one)) is not None
+        ]
+        if not taken_back:
+            return False
+        time, name = max(taken_back)
+        patch = {"metadata": {"annotations": {labels.RETRY: time}}}
+        await self._try(self.api.patch(MODEL_REVISION, name, patch, NAMESPACE_NAME))
+        return True
 
     async def drill(self, deployment: str) -> bool:
         """What `outrider rollback --drill` writes; nothing, and False, where there is nothing to go back to."""

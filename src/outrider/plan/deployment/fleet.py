@@ -299,7 +299,9 @@ def missing_already(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str) ->
     there = [pod for pod in alive(snapshot) if not _is_apart(snapshot, pod)]
     bad = rejection.severe(snapshot.revisions, target)
     idle = sum(1 for pod in there if pod.revision in bad and not pod.ready)
-    return min(idle, max(0, spec.desired_replicas - sum(1 for pod in there if pod.ready)))
+    # A good pod that has loaded serves in a moment: this very plan may open its gate.
+    serving = sum(1 for pod in there if pod.ready or (pod.containers_ready and pod.revision not in bad))
+    return min(idle, max(0, spec.desired_replicas - serving))
 
 
 def _is_short(snapshot: Snapshot, target: str, now: Instant) -> bool:

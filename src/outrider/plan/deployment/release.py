@@ -1,5 +1,6 @@
 """A release that is compared with the version before it: when it begins, how it fares, and when it is taken back."""
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -39,7 +40,7 @@ MOST_IN_A_DAY = 3
 SEVERE = 0.5
 """The share of bad answers among the newest from which on none at all is better for whoever can ask another pod."""
 NEWS = (
-    "verdict", "stage", "trial_since", "step", "step_since", "weight", "waits_for", "standby_until"
+    "verdict", "stage", "trial_since", "step", "step_since", "weight", "waits_for", "standby_until", "suspended_since"
 )  # fmt: skip
 CERTAIN = frozenset({"CrashLooping", "NoEndpointsLeft", "AllRecentFailed", "Stalled"})
 
@@ -59,7 +60,7 @@ class Release(msgspec.Struct, frozen=True):
     rejection: Rejection | None = None
     """The candidate is to be taken back now."""
     looks_again_in: float | None = None
-    """Seconds; None once it is over."""
+    """Seconds; None once it is over, and while no replica is wanted."""
 
 
 def look(facts: Facts, status: ReleaseStatus | None) -> Release | None:
@@ -68,22 +69,22 @@ def look(facts: Facts, status: ReleaseStatus | None) -> Release | None:
         return Release(status) if status is not None else None
     if not _is_asked_for(facts, status):
         return Release(_over(facts, status))
-    watch = facts.snapshot.watch
+    watch, noted = facts.snapshot.watch, _suspended(facts, status)
     if watch is None or watch.revision != status.revision:
-        return Release(status, looks_again_in=_pause(facts))
+        return Release(noted, looks_again_in=_pause(facts))
     settings = _settings(facts)
-    verdict = evidence.judge(watch.state, _situation(facts, status), settings, facts.now)
-    wanted = steps.went_on(facts, trial.went_on(facts, _concluded(status, verdict, watch, facts.now)))
+    verdict = evidence.judge(watch.state, _situation(facts, noted), settings, facts.now)
+    wanted = steps.went_on(facts, trial.went_on(facts, _concluded(noted, verdict, watch, facts.now)))
     asked = steps.wishes(find_revision(facts.snapshot.revisions, status.revision), status)
     if asked.abort:
         return _aborted(facts, status, wanted)
     if verdict.kind == "RollBack":
         return _bad(facts, status, wanted, watch.state.newest.share)
-    over = verdict.kind == "Good" or _is_old(facts, status, settings.max_bake)
+    over = verdict.kind == "Good" or _baked(facts, noted) >= settings.max_bake
     if over and not steps.is_under_way(wanted):
         return Release(msgspec.structs.replace(wanted, phase="Ended"))
     moved = (status.stage, status.step, status.weight) != (wanted.stage, wanted.step, wanted.weight)
-    again = FOLLOW_UP if moved else _pause(facts)
+    again = FOLLOW_UP if moved else None if wanted.suspended_since else _pause(facts)
     return Release(wanted if _is_news(facts, status, wanted) else status, looks_again_in=again)
 
 
@@ -128,7 +129,8 @@ def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStat
     candidate = find_revision(snapshot.revisions, target.hash)
     if candidate is not None and candidate.status.verified_time is not None and not rejection.retried(candidate):
         return before  # back to what has proven itself
-    took_over = traffic is not None and traffic.revision == serving
+    # At zero replicas it takes over all traffic, and answers none.
+    took_over = traffic is not None and traffic.revision == serving and fleet.ready(snapshot, serving) > 0
     stable = _stable(snapshot, before, serving, target.hash, took_over=took_over)
     if stable is None:
         return None
@@ -223,11 +225,33 @@ def _pause(facts: Facts) -> float:
     return TICK if spec is not None and spec.rollback.auto_rollback.enabled else SLOW_TICK
 
 
+def _suspended(facts: Facts, status: ReleaseStatus) -> ReleaseStatus:
+    """With a note of the time in which no replica is wanted: nobody learns anything of a version that does not run."""
+    since = parse_time(status.suspended_since)
+    if (facts.wish.replicas == 0) == (since is not None):
+        return status
+    if since is None:
+        return msgspec.structs.replace(status, suspended_since=format_time(facts.now))
+    lasted = math.ceil(max(0.0, facts.now - since)) if _served_at(facts, status) is not None else 0
+    return msgspec.structs.replace(status, suspended_since="", suspended_seconds=status.suspended_seconds + lasted)
+
+
+def _baked(facts: Facts, status: ReleaseStatus) -> float:
+    """Seconds for which the candidate has served, but for those in which no replica was wanted."""
+    served = _served_at(facts, status)
+    if served is None:
+        return 0.0
+    until = parse_time(status.suspended_since) or facts.now
+    return max(0.0, until - max(served, parse_time(status.started_time) or facts.now) - status.suspended_seconds)
+
+
+def _served_at(facts: Facts, status: ReleaseStatus) -> Instant | None:
+    candidate = find_revision(facts.snapshot.revisions, status.revision)
+    return parse_time(candidate.status.first_served_time) if candidate is not None else None
+
+
 def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
     snapshot, rollout, now, watch = facts.snapshot, facts.rollout, facts.now, facts.snapshot.watch
-    candidate = find_revision(snapshot.revisions, status.revision)
-    served = parse_time(candidate.status.first_served_time) if candidate is not None else None
-    started = parse_time(status.started_time) or now
     stable = [pod for pod in snapshot.pods if pod.alive and pod.revision == status.stable_revision]
     return Situation(
         candidate=status.version,
@@ -240,7 +264,8 @@ def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
         why_unread=watch.why_unread if watch is not None else "",
         gateway_read=watch is not None and watch.gateway_read,
         unreachable=front_door.unreachable(facts, status),
-        baked=max(0.0, now - max(served, started)) if served is not None else 0.0,
+        baked=_baked(facts, status),
+        suspended=bool(status.suspended_since),
         loaded=max((now - pod.loaded_at for pod in rollout.updated if pod.loaded_at is not None), default=0.0),
         complete=rollout.complete,
         deadline_exceeded=rollout.deadline_exceeded,
@@ -302,15 +327,6 @@ def _why_not(facts: Facts, status: ReleaseStatus) -> str:
     if rejection.within(moments, rejection.DAY, now) >= MOST_IN_A_DAY:
         return f"The rollout is held where it is: there were {MOST_IN_A_DAY} rollbacks in a day. {by_hand}"
     return ""
-
-
-def _is_old(facts: Facts, status: ReleaseStatus, limit: float) -> bool:
-    candidate = find_revision(facts.snapshot.revisions, status.revision)
-    served = parse_time(candidate.status.first_served_time) if candidate is not None else None
-    started = parse_time(status.started_time)
-    if served is None or started is None:
-        return False
-    return facts.now - max(served, started) >= limit
 
 
 def _is_news(facts: Facts, before: ReleaseStatus, after: ReleaseStatus) -> bool:

@@ -20,6 +20,9 @@ SIGMAS = 1.64
 def unknown(state: State, situation: Situation, settings: Settings, now: Instant) -> Verdict | None:
     """Where there is nothing to judge: pods that are not there yet, or data that is not. Neither is good news."""
     name = situation.candidate
+    if situation.suspended:
+        message = f"{name}: no replica is wanted, and its bake time stands still."
+        return Verdict("Watching", verdict.AWAITING_PODS, message)
     if state.ticks == 0 and not any(pod.ever_ready for pod in situation.pods):
         return Verdict("Watching", verdict.AWAITING_PODS, f"{name}: no pod is ready yet.")
     if state.ticks == 0 and max(situation.baked, situation.loaded) <= settings.stale_after:

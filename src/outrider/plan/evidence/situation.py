@@ -47,7 +47,9 @@ class Situation(msgspec.Struct, frozen=True):
     """That the Gateway cannot reach the candidate, in a sentence without its full stop; empty where that is not so, or
     not known."""
     baked: float = 0.0
-    """Seconds for which the candidate has served."""
+    """Seconds for which the candidate has served, but for those in which no replica was wanted."""
+    suspended: bool = False
+    """No replica is wanted."""
     loaded: float = 0.0
     """Seconds since the first of its pods could answer: so long something could be known of it."""
     complete: bool = False
