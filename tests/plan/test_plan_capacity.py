@@ -85,10 +85,10 @@ CASES: dict[str, tuple[tuple[int, int, int], Capacity | None, bool | None, str, 
 @pytest.mark.parametrize("sentence", CASES)
 def test_capacity(sentence: str) -> None:
     (size, wanted, unplaced), capacity, available, reason, message = CASES[sentence]
-    verdict = assess(Need("production/me", size, wanted, unplaced), capacity)
+    verdict = assess(Need("production/me", size, wanted, unplaced), None if capacity is None else lambda: capacity)
     assert (verdict.available, verdict.reason, verdict.message) == (available, reason, message)
 
 
 def test_nobody_is_told_to_scale_itself_down() -> None:
     capacity = Capacity((node("a", 4, 4),), (holder("me", 2, 4),))
-    assert "scaled down" not in assess(Need("production/me", 2, 3, 1), capacity).message
+    assert "scaled down" not in assess(Need("production/me", 2, 3, 1), lambda: capacity).message

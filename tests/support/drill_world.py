@@ -25,7 +25,7 @@ class DrillWorld(PlanWorld):
     def snapshot(self) -> Snapshot:
         self._stamp()
         found = super().snapshot()
-        return found if self.nodes_seen else msgspec.structs.replace(found, capacity=None)
+        return found if self.nodes_seen else msgspec.structs.replace(found, gpus=None)
 
     def _stamp(self) -> None:
         for pod in self.pods:

@@ -17,7 +17,7 @@ from outrider.api.meta import Condition, find_condition, format_time, parse_time
 from outrider.api.modelrevision import ModelRevision
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.deployment.faults import faults
-from outrider.controllers.deployment.gather import PICKER_KINDS, Observed, build_snapshot
+from outrider.controllers.deployment.gather import PICKER_KINDS, Observed, build_snapshot, nodes_of
 from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, PodDisruptionBudget, Service
 from outrider.plan.actions import Apply, Create, Delete, Emit, Evict, PatchStatus, Plan, Scale, SetPodCondition
 from outrider.plan.deployment import Snapshot, plan
@@ -160,6 +160,7 @@ class PlanWorld:
         foreign = [msgspec.convert(pod, Pod) for pod in self.foreign_pods]
         services = [msgspec.convert(body, Service) for (kind, _), body in self.objects.items() if kind == "Service"]
         nodes = [msgspec.convert(node, Node) for node in self.nodes] if self.nodes_readable else None
+        own_nodes = nodes_of(pods, nodes or ())
         routes = [msgspec.convert(body, HTTPRoute) for (kind, _), body in self.objects.items() if kind == "HTTPRoute"]
         observed = Observed(
             deployment=msgspec.json.decode(msgspec.json.encode(self.manifest), type=LLMDeployment),
@@ -180,9 +181,9 @@ class PlanWorld:
             ],
             budget=self._child("PodDisruptionBudget", PodDisruptionBudget),
             pods=pods,
-            gpu_pods=[*pods, *foreign],
-            nodes=nodes,
-            faults=faults(nodes or (), [*pods, *foreign]),
+            own_nodes=own_nodes,
+            cluster=None if nodes is None else lambda: (nodes, [*pods, *foreign]),
+            faults=faults(own_nodes, [*pods, *foreign]),
             probes=self._probes() if self.probing else {},
             watch=self._watch(),
             probing_since=START - 3600 if self.probing else None,

@@ -9,8 +9,9 @@ import structlog
 
 from outrider.api import labels
 from outrider.api.llmdeployment import LLMDeployment
-from outrider.api.meta import ObjectMeta
+from outrider.api.meta import ObjectMeta, find_condition
 from outrider.api.modelrevision import ModelRevision
+from outrider.api.names import label_value
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.config import GatewayConfig
 from outrider.controllers.deployment.gather import OPTIONAL_KINDS, PICKER_KINDS
@@ -39,11 +40,16 @@ from outrider.kube.objects import (
     Service,
 )
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
+from outrider.plan.deployment.drill import is_running
 from outrider.plan.monitoring import NAME as MONITOR_NAME
 
 BY_DEPLOYMENT = "by-deployment"
 BY_NAMESPACE = "by-namespace"
 BY_GPU = "by-gpu"
+"""Pods that ask for GPUs: all of them under the empty value, and those on a node under its name."""
+BY_NEED = "by-need"
+"""LLMDeployments that look again when GPUs come or go (`SHORT_OF_GPUS`), or somebody waits for some (`DRILLED`)."""
+SHORT_OF_GPUS, DRILLED = "short-of-gpus", "drilled"
 
 log = structlog.get_logger(__name__)
 
@@ -69,9 +75,11 @@ class Caches:
         self.discovery = Discovery(api, clock, OPTIONAL_KINDS, on_change=self._kinds_changed)
         self._on_kinds = on_kinds
         in_namespaces = partial(InformerGroup, api, clock=clock, namespaces=namespaces, rng=rng)
-        by_namespace = {BY_NAMESPACE: _by_namespace}
         by_own_label = {BY_DEPLOYMENT: _by_own_label}
-        self.deployments: InformerGroup[LLMDeployment] = in_namespaces(kind=LLM_DEPLOYMENT, indexes=by_namespace)
+        self.deployments: InformerGroup[LLMDeployment] = in_namespaces(
+            kind=LLM_DEPLOYMENT,
+            indexes={BY_NAMESPACE: _by_namespace, BY_DEPLOYMENT: _by_label_value, BY_NEED: _by_need},
+        )
         self.revisions: InformerGroup[ModelRevision] = in_namespaces(
             kind=MODEL_REVISION, indexes={BY_DEPLOYMENT: _by_revision_owner}
         )
@@ -153,4 +161,19 @@ def _by_revision_owner(revision: ModelRevision) -> Iterable[str]:
 
 
 def _by_gpu(pod: Pod) -> Iterable[str]:
-    return ("",) if gpus_of(pod) else ()
+    if not gpus_of(pod):
+        return ()
+    return ("", pod.spec.node_name) if pod.spec.node_name else ("",)
+
+
+def _by_label_value(deployment: LLMDeployment) -> Iterable[str]:
+    """As its objects are labelled: with a shortened form of a name that is too long for a label."""
+    return (f"{deployment.metadata.namespace}/{label_value(deployment.metadata.name)}",)
+
+
+def _by_need(deployment: LLMDeployment) -> Iterable[str]:
+    condition = find_condition(deployment.status.conditions, "CapacityAvailable")
+    if condition is not None and condition.status != "True":
+        yield SHORT_OF_GPUS
+    if is_running(deployment.status):
+        yield DRILLED

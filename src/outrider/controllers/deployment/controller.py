@@ -1,6 +1,7 @@
 """Reconciles LLMDeployments: caches and probes -> snapshot -> plan -> writes."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,11 +14,20 @@ from outrider.api.names import label_value, picker_names, service_name, service_
 from outrider.api.versionpin import VersionPin
 from outrider.controllers.act import execute
 from outrider.controllers.config import OperatorConfig
-from outrider.controllers.deployment.caches import BY_DEPLOYMENT, BY_GPU, BY_NAMESPACE, Caches, labelled_value
+from outrider.controllers.deployment.caches import (
+    BY_DEPLOYMENT,
+    BY_GPU,
+    BY_NEED,
+    DRILLED,
+    SHORT_OF_GPUS,
+    Caches,
+    labelled_value,
+)
 from outrider.controllers.deployment.confirmed import Confirmed, confirm, over
 from outrider.controllers.deployment.faults import faults, health_changed
 from outrider.controllers.deployment.front_door import FrontDoor
 from outrider.controllers.deployment.gather import (
+    Cluster,
     Observed,
     build_snapshot,
     cluster_kinds,
@@ -30,6 +40,7 @@ from outrider.kube.api import Api, Invalid
 from outrider.kube.clock import Clock
 from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
+from outrider.kube.informer import Informer
 from outrider.kube.informers import InformerGroup
 from outrider.kube.metrics import RuntimeMetrics
 from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, Service
@@ -45,7 +56,6 @@ from outrider.kube.queue import URGENT_PRIORITY
 from outrider.kube.resources import LLM_DEPLOYMENT
 from outrider.plan.actions import Emit, Plan
 from outrider.plan.deployment import plan
-from outrider.plan.deployment.drill import is_running
 from outrider.plan.deployment.effective import INVALID_SPEC
 from outrider.plan.deployment.render_routes import route_names
 from outrider.plan.deployment.snapshot import Snapshot
@@ -134,36 +144,26 @@ class DeploymentController:
 
     def _keys_of_pod(self, pod: Pod) -> Iterable[str]:
         value = labelled_value(pod.metadata)
-        if not value:
-            return ()
-        key = f"{pod.metadata.namespace}/{value}"
-        if self._caches.deployments.get(key) is not None:
-            return (key,)
-        # The label holds a shortened form of a name that is too long for one.
-        return tuple(
-            one.metadata.key
-            for one in self._caches.deployments.by_index(BY_NAMESPACE, pod.metadata.namespace)
-            if label_value(one.metadata.name) == value
-        )
+        return self._keys_of(BY_DEPLOYMENT, f"{pod.metadata.namespace}/{value}") if value else ()
+
+    def _keys_of(self, index: str, value: str) -> tuple[str, ...]:
+        return tuple(one.metadata.key for one in self._caches.deployments.by_index(index, value))
 
     def _keys_waiting_for_gpus(self, pod: Pod) -> Iterable[str]:
         return self._keys_waiting() if gpus_of(pod) else ()
 
     def _keys_waiting(self) -> Iterable[str]:
         """Those for whom GPUs that came or went make a difference."""
-        return tuple(one.metadata.key for one in self._caches.deployments.list() if _short_of_gpus(one))
+        return self._keys_of(BY_NEED, SHORT_OF_GPUS)
 
     def _keys_on(self, node: Node) -> Iterable[str]:
         """Those with pods that hold GPUs of the node: its fault is news for them although no pod of theirs changes."""
-        pods = self._caches.pods.by_index(BY_GPU, "")
-        there = (pod for pod in pods if pod.spec.node_name == node.metadata.name)
+        there = self._caches.pods.by_index(BY_GPU, node.metadata.name)
         return tuple({key for pod in there for key in self._keys_of_pod(pod)})
 
     def _keys_drilled(self, pod: Pod) -> Iterable[str]:
         """Those with a drill that may have to give up its GPUs."""
-        if not gpus_of(pod):
-            return ()
-        return tuple(one.metadata.key for one in self._caches.deployments.list() if is_running(one.status))
+        return self._keys_of(BY_NEED, DRILLED) if gpus_of(pod) else ()
 
     async def reconcile(self, key: str) -> Result | None:
         """One look at one LLMDeployment, and what follows from it."""
@@ -219,12 +219,9 @@ class DeploymentController:
         caches, meta = self._caches, deployment.metadata
         own_label = f"{meta.namespace}/{label_value(meta.name)}"
         pods: Sequence[Pod] = self._pods(meta)
-        nodes: Sequence[Node] | None = None if caches.nodes is None else caches.nodes.list()
-        gpu_pods: Sequence[Pod] = caches.pods.by_index(BY_GPU, "")
         if confirmed is not None:
             pods = [*confirmed.pods, *(pod for pod in pods if is_of_drill(pod))]
-            nodes = None if nodes is None else over(confirmed.nodes, nodes)
-            gpu_pods = over(confirmed.pods, gpu_pods)
+        own_nodes, beside = self._nodes_under(pods, confirmed)
         serving = [pod for pod in pods if not is_of_drill(pod)]  # what a drill's pod answers is no evidence of anything
         revisions = caches.revisions.by_index(BY_DEPLOYMENT, meta.key)
         model_names = {one.spec.hash: one.spec.model_name for one in revisions}
@@ -235,7 +232,7 @@ class DeploymentController:
         }
         names = service_names(meta.name)
         services = self._services(meta.namespace, names, own_label)
-        wrong = faults(nodes or (), gpu_pods)
+        wrong = faults(own_nodes, beside)
         return Observed(
             deployment=deployment,
             revisions=revisions,
@@ -250,14 +247,27 @@ class DeploymentController:
             workloads=self._workloads(meta.namespace, meta.name, services, own_label),
             extras=[(group.kind, one) for group in caches.extras for one in group.by_index(BY_DEPLOYMENT, own_label)],
             pods=pods,
-            gpu_pods=gpu_pods,
-            nodes=nodes,
+            own_nodes=own_nodes,
+            cluster=None if caches.nodes is None else partial(_cluster, caches.nodes, caches.pods, confirmed),
             faults=wrong,
             probes=self._sensors.probes(meta.key, pods, models),
             measurements=self._sensors.measure(meta.key, serving),
             watch=self._watcher.watch(deployment, serving, wrong.uids(serving)),
             probing_since=self._probing_since,
         )
+
+    def _nodes_under(self, pods: Iterable[Pod], confirmed: Confirmed | None) -> tuple[list[Node], list[Pod]]:
+        """The nodes that these pods are on, and all pods there that ask for GPUs, whoever owns them."""
+        nodes, cached = self._caches.nodes, self._caches.pods
+        names = dict.fromkeys(pod.spec.node_name for pod in pods if pod.spec.node_name)
+        if nodes is None:
+            return [], []
+        found = [node for name in names if (node := nodes.get(name)) is not None]
+        beside = [pod for name in names for pod in cached.by_index(BY_GPU, name)]
+        if confirmed is None:
+            return found, beside
+        own = {pod.metadata.key: pod for pod in confirmed.pods if gpus_of(pod)}
+        return over(confirmed.nodes, found), [*own.values(), *(one for one in beside if one.metadata.key not in own)]
 
     def _gateway(self, namespace: str) -> Gateway | None:
         config, informer = self._gateway_config, self._caches.gateways
@@ -307,13 +317,18 @@ class DeploymentController:
         )
 
 
+def _cluster(nodes: Informer[Node], pods: InformerGroup[Pod], confirmed: Confirmed | None) -> Cluster:
+    """All nodes, and all pods that ask for GPUs, as the caches have them when it is called: within the same look,
+    before anything else can happen.
+    """
+    everywhere, holders = nodes.list(), pods.by_index(BY_GPU, "")
+    if confirmed is None:
+        return everywhere, holders
+    return over(confirmed.nodes, everywhere), over(confirmed.pods, holders)
+
+
 def _key_of_pinned(pin: VersionPin) -> Iterable[str]:
     return (f"{pin.metadata.namespace}/{pin.spec.deployment}",)
-
-
-def _short_of_gpus(deployment: LLMDeployment) -> bool:
-    condition = find_condition(deployment.status.conditions, "CapacityAvailable")
-    return condition is not None and condition.status != "True"
 
 
 def _gpus_moved(old: Pod | None, new: Pod | None) -> bool:

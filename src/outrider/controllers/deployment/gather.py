@@ -1,9 +1,10 @@
 """The snapshot of one LLMDeployment: from the operator's caches, or by GET and LIST for `outrider plan`."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -49,7 +50,7 @@ from outrider.kube.objects import (
 )
 from outrider.kube.resources import LLM_DEPLOYMENT, MODEL_REVISION, VERSION_PIN
 from outrider.plan.deployment.observed import ClusterKinds, ServiceView, WorkloadView
-from outrider.plan.deployment.snapshot import Measurements, PlanConfig, ProbeView, Snapshot, Watch
+from outrider.plan.deployment.snapshot import Capacity, Measurements, PlanConfig, ProbeView, Snapshot, Watch
 
 T = TypeVar("T")
 
@@ -62,6 +63,9 @@ OPTIONAL_KINDS: tuple[Kind[Any], ...] = (HTTP_ROUTE, INFERENCE_POOL, SERVICE_MON
 """What a cluster may lack."""
 PICKER_KINDS: tuple[Kind[Any], ...] = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING, INFERENCE_POOL)
 """What an endpoint picker takes beside its Deployment and Service."""
+
+
+Cluster: TypeAlias = tuple[Iterable[Node], Iterable[Pod]]
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,12 @@ class Observed:
     """What else has this deployment's label."""
     pods: Sequence[Pod] = ()
     """Of this deployment, those of its drills too."""
-    gpu_pods: Iterable[Pod] = ()
-    """All pods of the cluster that ask for GPUs."""
-    nodes: Sequence[Node] | None = None
-    """None when they cannot be read."""
+    own_nodes: Sequence[Node] = ()
+    """Those that its pods are on, as far as nodes can be read."""
+    cluster: Callable[[], Cluster] | None = None
+    """Gives all nodes, and all pods that ask for GPUs; None when nodes cannot be read."""
     faults: Faults = field(default_factory=Faults)
-    """What is wrong with the nodes."""
+    """What is wrong with its own nodes."""
     probes: Mapping[str, ProbeView] = field(default_factory=dict)
     """By the pod's uid."""
     measurements: Measurements | None = None
@@ -143,16 +147,18 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
     # Those of a deleted LLMDeployment of the same name are about to go, and must not say what serves.
     revisions = [one for one in observed.revisions if not observe.owned_by_another(one.metadata, meta.uid)]
     versions = {one.spec.hash: one.spec.version for one in revisions}
+    nodes = {one.metadata.name: one for one in observed.own_nodes}
     pods = [
-        observe.pod_view(pod, versions, observed.probes.get(pod.metadata.uid), observed.faults.of(pod))
+        observe.pod_view(
+            pod,
+            versions,
+            observed.probes.get(pod.metadata.uid),
+            observed.faults.of(pod),
+            nodes.get(pod.spec.node_name),
+        )
         for pod in sorted(observed.pods, key=lambda pod: pod.metadata.name)
     ]
     pin = observed.pin
-    settings = parsed.spec.pod if parsed.spec is not None else None
-    tolerated = {
-        labels.GPU_RESOURCE,
-        *(str(one.get("key") or "") for one in (settings.tolerations if settings else ())),
-    }
     picker = _picker_name(name, meta.uid, meta.name, owners, observed.workloads)
     picker_service = next((one for one in observed.services if one.metadata.name == picker), None)
     return Snapshot(
@@ -177,18 +183,28 @@ def build_snapshot(observed: Observed, config: PlanConfig, parsed: Parsed | None
         drill_pods=tuple(pod for pod in pods if pod.drill),
         measurements=observed.measurements,
         watch=observed.watch,
-        capacity=None
-        if observed.nodes is None
-        else observe.capacity_of(
-            observed.nodes,
-            observed.gpu_pods,
-            node_selector=settings.node_selector if settings else {},
-            tolerated=frozenset(tolerated),
-        ),
+        gpus=_gpus(observed.cluster, parsed),
         service_owners=owners,
         probing_since=observed.probing_since,
         config=config,
     )
+
+
+def _gpus(cluster: Callable[[], Cluster] | None, parsed: Parsed) -> Callable[[], Capacity] | None:
+    """Counts the cluster's GPUs once it is asked to, and once only."""
+    if cluster is None:
+        return None
+    settings = parsed.spec.pod if parsed.spec is not None else None
+    keys = (str(one.get("key") or "") for one in (settings.tolerations if settings else ()))
+    tolerated = frozenset({labels.GPU_RESOURCE, *keys})
+    selector = settings.node_selector if settings else {}
+
+    @functools.cache
+    def look() -> Capacity:
+        nodes, gpu_pods = cluster()
+        return observe.capacity_of(nodes, gpu_pods, node_selector=selector, tolerated=tolerated)
+
+    return look
 
 
 def _own_workloads(observed: Observed, meta: ObjectMeta, named: Callable[[str, str], str]) -> tuple[WorkloadView, ...]:
@@ -243,6 +259,7 @@ async def gather_live(
     pods = await _labelled(api, POD, namespace, name)
     nodes, everywhere = await _capacity(api, pods)
     gpu_pods = [pod for pod in everywhere if observe.gpus_of(pod)]
+    own_nodes = nodes_of(pods, nodes or ())
     revisions = await api.list(MODEL_REVISION, namespace)
     routes = await _routes(api, namespace)
     services = (await api.list(SERVICE, namespace)).items
@@ -269,11 +286,17 @@ async def gather_live(
         },
         extras=await _extras(api, namespace, name) if kinds.inference_pools else (),
         pods=pods,
-        gpu_pods=gpu_pods,
-        nodes=nodes,
-        faults=faults(nodes or (), gpu_pods),
+        own_nodes=own_nodes,
+        cluster=None if nodes is None else lambda: (nodes, gpu_pods),
+        faults=faults(own_nodes, gpu_pods),
     )
     return build_snapshot(observed, config)
+
+
+def nodes_of(pods: Iterable[Pod], nodes: Iterable[Node]) -> list[Node]:
+    """Those of the nodes that some of the pods are on."""
+    names = {pod.spec.node_name for pod in pods}
+    return [node for node in nodes if node.metadata.name in names]
 
 
 async def live_kinds(api: Api) -> ClusterKinds:

@@ -62,8 +62,16 @@ def whole(amount: str | float | None) -> int:
         return 0
 
 
-def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None, fault: FaultView | None = None) -> PodView:
-    """`versions` maps a revision's hash to its version, for labels cannot hold every version as it is written."""
+def pod_view(
+    pod: Pod,
+    versions: Mapping[str, str],
+    probe: ProbeView | None,
+    fault: FaultView | None = None,
+    node: Node | None = None,
+) -> PodView:
+    """`versions` maps a revision's hash to its version, for labels cannot hold every version as it is written. `node`
+    is the one that the pod is on, where it can be read.
+    """
     revision = pod.metadata.labels.get(labels.REVISION, "")
     waiting, message = _waiting(pod)
     controller = pod.metadata.controller
@@ -81,6 +89,7 @@ def pod_view(pod: Pod, versions: Mapping[str, str], probe: ProbeView | None, fau
         gone_by=_gone_by(pod),
         node=pod.spec.node_name,
         gpus=gpus_of(pod),
+        gpu_product=node.metadata.labels.get(labels.GPU_PRODUCT, "") if node is not None else "",
         restarts=sum(status.restart_count for status in pod.status.container_statuses),
         waiting=waiting,
         waiting_message=message,

@@ -4,6 +4,7 @@ The answer is a sentence that somebody on call can act on. It counts what pods a
 gets the room that appears is the scheduler's decision.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -56,14 +57,15 @@ def placeable(nodes: tuple[NodeView, ...], gpus: int) -> int:
     return sum(node.free // gpus for node in nodes)
 
 
-def assess(need: Need, capacity: Capacity | None) -> Verdict:
-    """Whether the replicas that have no node yet can get one."""
+def assess(need: Need, gpus: Callable[[], Capacity] | None) -> Verdict:
+    """Whether the replicas that have no node yet can get one; `gpus` as in `Snapshot`."""
     if need.unplaced == 0:
         return Verdict(available=True, reason="Placed", message="Every replica has a node.")
     if need.gpus_per_replica == 0:
         return Verdict(available=True, reason="NoGPUsNeeded", message="The replicas need no GPU.")
-    if capacity is None:
+    if gpus is None:
         return Verdict(available=None, reason="CapacityUnknown", message="The nodes cannot be read.")
+    capacity = gpus()
     if placeable(capacity.nodes, need.gpus_per_replica) >= need.unplaced:
         return Verdict(
             available=True,

@@ -125,7 +125,7 @@ def _unplaced(facts: Facts, drill: DrillStatus, pod: PodView) -> Judged:
 def no_room(facts: Facts) -> str:
     """What is missing for one pod more, as a clause; empty where nothing is, or nobody can tell."""
     need = capacity.Need(facts.snapshot.deployment.metadata.key, facts.wish.gpus_per_replica, wanted=1, unplaced=1)
-    verdict = capacity.assess(need, facts.snapshot.capacity)
+    verdict = capacity.assess(need, facts.snapshot.gpus)
     return verdict.message.rstrip(".") if verdict.available is False else ""
 
 

@@ -168,7 +168,7 @@ def _facts(
         wish=wish,
         rollout=rollout,
         answers=answers(snapshot, rollout, now),
-        capacity=capacity.assess(need, snapshot.capacity),
+        capacity=capacity.assess(need, snapshot.gpus),
         traffic=divided,
         service_name=service if snapshot.service is not None or effective.target is not None else "",
         notes=engine.limits(spec) if spec is not None else (),

@@ -3,6 +3,8 @@
 What nobody knows is `None`, and the decisions treat it as unknown: never as zero, never as healthy.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from outrider.api.llmdeployment import LLMDeployment
@@ -69,6 +71,8 @@ class PodView(msgspec.Struct, frozen=True):
     node: str = ""
     """Empty until it is scheduled."""
     gpus: int = 0
+    gpu_product: str = ""
+    """What its node says that its GPUs are; empty where that is not known."""
     restarts: int = 0
     waiting: str = ""
     """Why a container of it does not run: CrashLoopBackOff, ImagePullBackOff ..., else empty."""
@@ -250,8 +254,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     """None: nothing was counted, as in `outrider plan`; what the status says stands."""
     front_door: FrontDoorView | None = None
     """None: no candidate has a path of its own at the Gateway, or nobody asks there."""
-    capacity: Capacity | None = None
-    """None when nodes cannot be read."""
+    gpus: Callable[[], Capacity] | None = None
+    """Gives the cluster's GPUs, always the same ones; None when nodes cannot be read. Counting them takes
+    the longer the bigger the cluster is, and most of what a look decides does not depend on it."""
     service_owners: dict[str, str] = {}
     """Every Service name in the namespace, and the LLMDeployment that owns it; empty text where none does."""
     probing_since: Instant | None = None
@@ -265,3 +270,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     @property
     def namespace(self) -> str:
         return self.deployment.metadata.namespace
+
+    @property
+    def capacity(self) -> Capacity | None:
+        """The cluster's GPUs; None when nodes cannot be read."""
+        return self.gpus() if self.gpus is not None else None

@@ -135,12 +135,11 @@ def _steady(shown: str, text: str, value: float, read: Callable[[str], float | N
 def cost(facts: Facts) -> str:
     """GPUs on nodes times their price per hour; unknown as soon as one price is."""
     snapshot = facts.snapshot
-    products = {node.name: node.product for node in snapshot.capacity.nodes} if snapshot.capacity is not None else {}
     total = 0.0
     for pod in snapshot.pods:
         if not pod.node or pod.finished or not pod.gpus:
             continue
-        known = gpu_price(products.get(pod.node, ""))
+        known = gpu_price(pod.gpu_product)
         price = known.dollars_per_hour if known is not None else snapshot.config.gpu_price_per_hour
         if price is None:
             return UNKNOWN
