@@ -9,7 +9,7 @@ from outrider.kube.api import Kind
 from outrider.kube.controller import Controller, Result
 from outrider.kube.events import EventRecorder
 from outrider.kube.metadata import metadata_of
-from outrider.kube.predicates import content_changed
+from outrider.kube.predicates import content_changed, generation_changed
 from outrider.kube.selectors import label_selector
 from outrider.local.actors.budgets import judge_budget
 from outrider.local.actors.objects import POD_DISRUPTION_BUDGET, DisruptionBudget, DisruptionBudgetStatus, Pod
@@ -25,8 +25,9 @@ class Disruption:
         controller = shared.controller("disruption", self.reconcile, concurrency=2)
         controller.for_(shared.budgets, content_changed)
         controller.maps(shared.pods, self._budgets_of, content_changed)
-        controller.maps(shared.replica_sets, self._budgets_in_namespace, content_changed)
-        return controller.maps(shared.deployments, self._budgets_in_namespace, content_changed)
+        # Of these only how many pods they ask for matters.
+        controller.maps(shared.replica_sets, self._budgets_in_namespace, generation_changed)
+        return controller.maps(shared.deployments, self._budgets_in_namespace, generation_changed)
 
     def _budgets_of(self, pod: Pod) -> list[str]:
         budgets = self._shared.budgets.by_index(BY_NAMESPACE, pod.metadata.namespace)
