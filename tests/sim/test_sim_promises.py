@@ -49,7 +49,7 @@ CAUGHT: dict[str, tuple[Callable[[str, Any, dict[str, Any]], dict[str, Any]], st
     ),
     "it sends requests to nobody": (
         saboteurs.points_the_service_elsewhere,
-        "in the end all is as it was asked for",
+        "never traffic to nothing for long while pods are ready",
     ),
     "it numbers its releases alike": (
         saboteurs.numbers_all_alike,

@@ -77,6 +77,19 @@ def _retried(rng: random.Random, at: float, name: str) -> list[AnyIncident]:
     ]
 
 
+def _mended(rng: random.Random, at: float, name: str) -> list[AnyIncident]:
+    """A version is bad, and watched; when it was taken back somebody releases the next, which is not."""
+    bad, good = rng.sample(VERSIONS, 2)
+    fault: VersionFault = rng.choice(get_args(VersionFault))
+    watched: Spec = {"model": {"version": bad}, "rollback": {"autoRollback": auto_rollback(rng)}}
+    failed = _later(rng, at, 120)
+    return [
+        _edit(at, name, watched),
+        BadVersion(at=failed, seconds=_round(rng.uniform(60, 400)), version=bad, how=fault),
+        _edit(_later(rng, failed + 10, 120), name, {"model": {"version": good}}),
+    ]
+
+
 def _back_and_forth(rng: random.Random, at: float, name: str) -> list[AnyIncident]:
     """One version, another one, and the first again."""
     first, second = rng.sample(VERSIONS, 2)
@@ -89,7 +102,7 @@ def _back_and_forth(rng: random.Random, at: float, name: str) -> list[AnyInciden
 
 def _emergency(rng: random.Random, at: float, name: str) -> list[AnyIncident]:
     """A rollback by hand in the middle of the release, and the end of it."""
-    pin = Pin(at=_later(rng, at, 60), deployment=name, version="previous-stable")
+    pin = Pin(at=_later(rng, at, 60), deployment=name, version="previous-stable", rejects=rng.random() < 0.7)
     return [_edit(at, name, version(rng)), pin, Unpin(at=_later(rng, pin.at, 120), deployment=name)]
 
 
@@ -100,7 +113,8 @@ def _silent_node(rng: random.Random, at: float, name: str) -> list[AnyIncident]:
 
 
 _CHANGES: tuple[Callable[[random.Random, float, str], list[AnyIncident]], ...] = (
-    _strategy, _strategy, _suspended, _suspended, _hanging, _retried, _back_and_forth, _emergency, _silent_node,
+    _strategy, _strategy, _suspended, _suspended, _hanging, _retried, _mended, _mended, _back_and_forth, _emergency,
+    _silent_node,
 )  # fmt: skip
 
 

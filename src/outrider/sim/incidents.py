@@ -65,6 +65,8 @@ class Pin(Incident, frozen=True):
 
     deployment: str
     version: str
+    rejects: bool = False
+    """As `outrider rollback` writes it: it names the revision, too, and rejects the one that it leaves."""
 
 
 class Unpin(Incident, frozen=True):

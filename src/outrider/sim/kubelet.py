@@ -211,8 +211,9 @@ class Kubelet:
         sick = pod.uid in self._without_gpu
         status = _crashed(now, unhealthy=sick) if crashed else _running(obj, pod, up=self._is_up(pod), now=now)
         if _differs(obj.get("status") or {}, status):
+            since = _with_their_times(obj.get("status") or {}, status)
             await self._api.patch(
-                POD, pod.name, {"status": status}, pod.namespace, patch_type="strategic", subresource="status"
+                POD, pod.name, {"status": since}, pod.namespace, patch_type="strategic", subresource="status"
             )
 
     async def _end(self, pod: Pod, now: float) -> None:
@@ -265,6 +266,13 @@ def _differs(seen: Object, wanted: Object) -> bool:
     known = {one["type"]: one["status"] for one in seen.get("conditions") or ()}
     new = {one["type"]: one["status"] for one in wanted["conditions"]}
     return bool(seen.get("containerStatuses") != wanted["containerStatuses"] or known | new != known)
+
+
+def _with_their_times(seen: Object, wanted: Object) -> Object:
+    """Conditions that are as they were have been so since then."""
+    known = {(one["type"], one["status"]): one for one in seen.get("conditions") or ()}
+    conditions = [known.get((one["type"], one["status"]), one) for one in wanted["conditions"]]
+    return {**wanted, "conditions": conditions}
 
 
 def has_condition(obj: Object, kind: str) -> bool:

@@ -102,6 +102,8 @@ class Promises:
         if not wishes or now - corrected < MEDDLING_LASTS:
             return
         most = max(wish.replicas for wish in wishes) + max(wish.surge for wish in wishes)
+        # What was taken back goes once others answer, whatever people release meanwhile.
+        most += sum(1 for pod in truth.pods_of(name) if pod.revision in service.taken_back and not pod.ending)
         pods = [pod for pod in truth.pods_of(name) if not pod.ending]
         if len(pods) + 1 > most:
             yield (
@@ -150,6 +152,22 @@ class Promises:
                 f"the last endpoint of {name} goes while {len(well)} of its pods have been ready for a while",
             )
 
+    def look(self, now: float) -> None:
+        """To be called now and again: what must not last."""
+        for name, service in self.truth.services.items():
+            wishes = list(service.recent(now - self.truth.window))
+            late = max(service.disturbed_at, service.faulty_until, self.truth.hindered_until, service.aborted_at)
+            wanted = bool(wishes) and all(wish.exists and wish.least for wish in wishes)
+            able = self._known_ready(name, now, but_standby=False)
+            if service.endpoints or not able or not wanted or now - late < self.truth.window:
+                service.idle_since = None
+                continue
+            service.idle_since = now if service.idle_since is None else service.idle_since
+            if now - service.idle_since > self.truth.window:
+                lasts = f"for {now - service.idle_since:.0f} s {name} has had no endpoint"
+                message = f"{lasts}, and {len(able)} of its pods are ready"
+                self.broken.append(Violation("never traffic to nothing for long while pods are ready", now, message))
+
     def _known_ready(self, name: str, now: float, *, but_standby: bool) -> list[PodTruth]:
         """The pods that endpoints must have. `but_standby`: people want all that serves to end before anything else
         comes, which an old version that is still loaded does not change.
@@ -176,6 +194,8 @@ class Promises:
         if before == after or now - service.disturbed_at < self.truth.window:
             return
         old, new = (self._selected(name, selector) for selector in (before, after))
+        if before.get(labels.REVISION) in service.hardly_answers:
+            old = min(old, 1)  # any that answers is better
         least = min((wish.least for wish in service.recent(now - self.truth.window)), default=0)
         if new < min(old, least):
             message = f"the Service of {name} selected {old} ready pods and now selects {new}, and {least} were wanted"

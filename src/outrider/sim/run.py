@@ -200,6 +200,7 @@ class _Game:
         try:
             while True:
                 await asyncio.wait([phases, running], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                self._promises.look(_now())
                 if self._promises.broken:
                     return self._promises.broken[0]
                 if crashes:
@@ -298,7 +299,7 @@ class _Game:
             case Remove():
                 await world.remove(incident.deployment)
             case Pin():
-                await world.pin(incident.deployment, incident.version)
+                await world.pin(incident)
             case Unpin():
                 await world.unpin(incident.deployment)
             case Meddle():

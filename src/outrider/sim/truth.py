@@ -98,6 +98,8 @@ class Service:
     ever_selected: set[str] = field(default_factory=set)
     proven: set[str] = field(default_factory=set)
     """Revisions of which it was written down that they served in full, and that one may go back to."""
+    idle_since: float | None = None
+    """Since when it was seen to have no endpoint although pods of it are ready."""
     slices: dict[str, int] = field(default_factory=dict)
     """EndpointSlice to the number of endpoints in it that take requests."""
 

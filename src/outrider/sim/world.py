@@ -16,7 +16,7 @@ from outrider.local.store import Store, StoreApi
 from outrider.local.store.history import Change
 from outrider.local.store.records import Record
 from outrider.local.store.store import Table
-from outrider.sim.incidents import Apply, Edit, Meddle, Meddling, Steer, Steering
+from outrider.sim.incidents import Apply, Edit, Meddle, Meddling, Pin, Steer, Steering
 from outrider.sim.kubelet import Kubelet
 from outrider.sim.loop import LoopClock
 from outrider.sim.readings import rejection
@@ -104,13 +104,39 @@ class World:
     async def remove(self, deployment: str) -> None:
         await self._try(self.api.delete(LLM_DEPLOYMENT, deployment, NAMESPACE_NAME))
 
-    async def pin(self, deployment: str, version: str) -> None:
+    async def pin(self, one: Pin) -> None:
+        name = one.deployment
+        wanted = self._rollback(one) if one.rejects else {"version": one.version}
+        if wanted is None:
+            self.refused(f"there is no {one.version} to go back to")
+            return
         body = {
             **_type(VERSION_PIN),
-            "metadata": {"name": deployment, "namespace": NAMESPACE_NAME},
-            "spec": {"deployment": deployment, "version": version},
+            "metadata": {"name": name, "namespace": NAMESPACE_NAME},
+            "spec": {"deployment": name, **wanted},
         }
         await self._try(self.api.apply(VERSION_PIN, body, owner=labels.CLI_FIELD_OWNER))
+
+    def _rollback(self, one: Pin) -> dict[str, str] | None:
+        """What the pin of an `outrider rollback` names; None where that refuses."""
+        status = self._status(one.deployment)
+        found = {
+            obj["spec"]["hash"]: obj["spec"]["version"]
+            for obj in (record.object() for record in self.store.table(MODEL_REVISION).all())
+            if obj["spec"]["deployment"] == one.deployment
+        }
+        goes_to = (status.get("rollback") or {}).get("targetRevision", "")
+        if one.version != "previous-stable":
+            goes_to = next((key for key, version in found.items() if version == one.version), "")
+        if goes_to not in found:
+            return None
+        left = status.get("effectiveRevision") or goes_to
+        rejects = {"rejects": left} if left != goes_to else {}
+        return {"version": found[goes_to], "revision": goes_to, **rejects}
+
+    def _status(self, deployment: str) -> Object:
+        found = (record.object() for record in self.store.table(LLM_DEPLOYMENT).all() if record.name == deployment)
+        return next((obj.get("status") or {} for obj in found), {})
 
     async def unpin(self, deployment: str) -> None:
         await self._try(self.api.delete(VERSION_PIN, deployment, NAMESPACE_NAME))
@@ -122,10 +148,7 @@ class World:
 
     async def steer(self, one: Steer) -> None:
         """What `outrider rollout` writes; nothing where no release is under way."""
-        found = next(
-            (record for record in self.store.table(LLM_DEPLOYMENT).all() if record.name == one.deployment), None
-        )
-        release = (found.object().get("status") or {}).get("release") if found is not None else None
+        release = self._status(one.deployment).get("release")
         if not release or release["phase"] != "Watching":
             return
         started = release["startedTime"]
@@ -157,8 +180,7 @@ class World:
 
     async def drill(self, deployment: str) -> bool:
         """What `outrider rollback --drill` writes; nothing, and False, where there is nothing to go back to."""
-        found = next((one for one in self.store.table(LLM_DEPLOYMENT).all() if one.name == deployment), None)
-        target = ((found.object().get("status") or {}).get("rollback") or {}).get("targetRevision") if found else ""
+        target = (self._status(deployment).get("rollback") or {}).get("targetRevision")
         if not target:
             return False
         patch = {"metadata": {"annotations": {labels.DRILL: self._time()}}}
