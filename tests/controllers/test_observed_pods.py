@@ -21,6 +21,10 @@ def pod(status: dict[str, Any] | None = None, *, node: str = "a", gpus: str = "2
     return msgspec.convert(body, Pod)
 
 
+def not_ready(since: str) -> dict[str, Any]:
+    return {"conditions": [{"type": "ContainersReady", "status": "False", "lastTransitionTime": since}]}
+
+
 def container(
     state: dict[str, Any], *, restarts: int = 0, ready: bool = False, last: dict[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -50,6 +54,16 @@ WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "one that starts after whatever watched it was lost": (
         container({"running": {}}, restarts=3, last=LOST),
+        "", "",
+    ),
+    "one that has not been up since it crashed last": (
+        container({"running": {"startedAt": "2026-01-01T10:00:00Z"}}, restarts=2, last=ENDED)
+        | not_ready("2026-01-01T10:00:00Z"),
+        "CrashLoopBackOff", "it ended with exit code 3 (CUDA out of memory)",
+    ),
+    "one that was up and is not ready for a moment, days after it crashed": (
+        container({"running": {"startedAt": "2026-01-01T10:00:00Z"}}, restarts=2, last=ENDED)
+        | not_ready("2026-01-04T08:00:00Z"),
         "", "",
     ),
     "one that runs well again": (container({"running": {}}, restarts=9, ready=True, last=ENDED), "", ""),

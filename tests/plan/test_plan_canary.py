@@ -481,3 +481,18 @@ def test_standby_outlasts_its_time_while_what_took_over_does_not_answer_in_full(
     assert sizes(made) == {"v1.0.0": 4, "v2.0.0": 4}
     go_on(made, 20, rounds=40)
     assert sizes(made) == {"v2.0.0": 4}
+
+
+@pytest.mark.parametrize("strategy", ["Canary", "BlueGreen"])
+def test_a_step_in_which_no_replica_was_wanted_begins_anew(strategy: str) -> None:
+    made = world(strategy)
+    released(made)
+    before = release(made)
+    made.edit({"replicas": 0})
+    made.settle()
+    made.tick(900)
+    made.edit({"replicas": 4})
+    made.settle()
+    at = release(made)
+    assert (at.stage, at.step) == (before.stage, 0)
+    assert at.step_since > before.step_since

@@ -4,12 +4,14 @@ import copy
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from plan_world import LLAMA, PlanWorld, merged
 
 from outrider.api.meta import find_condition
 from outrider.plan.actions import Apply, Create
-from outrider.plan.deployment.snapshot import PlanConfig
+from outrider.plan.deployment import plan
+from outrider.plan.deployment.snapshot import Capacity, PlanConfig
 
 
 @pytest.fixture
@@ -492,3 +494,15 @@ def test_a_revision_that_somebody_made_unreadable_is_held_and_told_of() -> None:
     del world.objects[("ModelRevision", name)]
     world.settle()
     assert world.status.phase == "Ready"
+
+
+def test_what_serves_asks_nobody_what_the_whole_cluster_has() -> None:
+    """With ten thousand services each look would count the GPUs of all."""
+    world = PlanWorld()
+    world.settle()
+
+    def counted() -> Capacity:
+        raise AssertionError("nothing depends on it")
+
+    snapshot = msgspec.structs.replace(world.snapshot(), gpus=counted)
+    assert plan(snapshot, world.now).actions == ()

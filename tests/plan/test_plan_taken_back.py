@@ -79,6 +79,13 @@ MISSING: dict[str, tuple[tuple[PodView, ...], int, int]] = {
     "they are of a Deployment of their own": ((msgspec.structs.replace(CRASHED, owner="llama-bad-6cf8"),) * 4, 0, 0),
     "they are told to end": ((msgspec.structs.replace(CRASHED, terminating=True),) * 4, 0, 0),
     "all of them serve, and their successors find no node": ((THEIRS, THEIRS, THEIRS, THEIRS, NO_NODE), 0, 2),
+    "they are of a preview, and what serves is made anew without room": (
+        (*(msgspec.structs.replace(THEIRS, owner="llama-bad-6cf8"),) * 4, *(SUCCESSOR,) * 4, NO_NODE),
+        0,
+        0,
+    ),
+    "one of them is left, and its successor finds no node": ((THEIRS, *(SUCCESSOR,) * 2, NO_NODE), 0, 1),
+    "one of them is left, and as many serve as are wanted": ((THEIRS, *(SUCCESSOR,) * 4, NO_NODE), 0, 0),
     "it is their successors that do not serve": ((msgspec.structs.replace(SUCCESSOR, ready=False), THEIRS), 0, 0),
 }
 """The pods; how many replicas are missing already; how many more may be."""
@@ -91,5 +98,5 @@ def test_how_many_are_and_may_be_missing_while_they_are_replaced(sentence: str) 
     spec = parse_spec(merged(LLAMA, patch)["spec"], name="llama", namespace="production").spec
     assert spec is not None
     snapshot = _snapshot("CrashLooping", *pods)
-    found = missing_already(snapshot, spec, "good"), may_be_missing(snapshot, spec, "good", START)
+    found = missing_already(snapshot, spec, "good"), may_be_missing(snapshot, spec, "good", "llama", START)
     assert found == (already, more)

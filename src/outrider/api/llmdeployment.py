@@ -146,6 +146,8 @@ class ReleaseStatus(msgspec.Struct, frozen=True, rename="camel"):
     """Percent of the traffic that the candidate is to have now."""
     waits_for: str = ""
     """What has to happen before it goes on: time, replicas, a person. Empty where nothing is awaited."""
+    served_time: str = ""
+    """When it had all replicas and all of the traffic for the first time: its bake time runs from then on."""
     suspended_since: str = ""
     """Since when no replica is wanted, while that is so. Its bake time stands still."""
     suspended_seconds: int = 0

@@ -341,7 +341,7 @@ MESSAGES = {
     "it crashes": (
         _good(5),
         situation(pod(restarts=2, ready=False)),
-        "v1.3.0: llama-new-0 restarted 2 times within a minute.",
+        "v1.3.0: llama-new-0 crashed 2 times and does not run.",
     ),
     "time": (
         _good(20),

@@ -9,7 +9,17 @@ from outrider.api.meta import ConditionStatus, Instant, ObjectMeta, find_conditi
 from outrider.api.quantity import Quantity
 from outrider.kube.api import Kind
 from outrider.kube.metadata import metadata_of
-from outrider.kube.objects import Deployment, Gateway, HTTPRoute, Node, Pod, PodDisruptionBudget, Service, Taint
+from outrider.kube.objects import (
+    ContainerStatus,
+    Deployment,
+    Gateway,
+    HTTPRoute,
+    Node,
+    Pod,
+    PodDisruptionBudget,
+    Service,
+    Taint,
+)
 from outrider.plan.deployment.observed import (
     APPLIED_HASH,
     BudgetView,
@@ -131,7 +141,7 @@ def _waiting(pod: Pod) -> tuple[str, str]:
         waiting, ended = status.state.waiting, status.last_state.terminated or status.state.terminated
         reason = waiting.reason if waiting is not None else ""
         crashed = ended is not None and ended.reason not in ENDED_WITH_ITS_NODE
-        looping = not status.ready and status.restart_count >= RESTARTS_OF_A_CRASH_LOOP and crashed
+        looping = crashed and status.restart_count >= RESTARTS_OF_A_CRASH_LOOP and not _has_been_up(status, pod)
         if looping or reason in CRASH_REASONS:
             how = f"it ended with exit code {ended.exit_code}" if ended is not None else ""
             said = ended.message.strip().splitlines()[-1] if ended is not None and ended.message.strip() else ""
@@ -139,6 +149,19 @@ def _waiting(pod: Pod) -> tuple[str, str]:
         if waiting is not None and reason not in STARTING:
             return reason, waiting.message
     return "", ""
+
+
+def _has_been_up(status: ContainerStatus, pod: Pod) -> bool:
+    """Whether the container is content with itself, or was since it was last started: whatever it ended of before, it
+    does not crash again and again.
+    """
+    running = status.state.running
+    if status.ready:
+        return True
+    if running is None:
+        return False
+    started, lost = parse_time(running.started_at), _since(pod, "ContainersReady", "False")
+    return started is not None and lost is not None and lost > started
 
 
 def _lost_readiness(pod: Pod) -> bool:

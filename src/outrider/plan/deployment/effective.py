@@ -258,6 +258,13 @@ def _from_alias(snapshot: Snapshot, spec: LLMDeploymentSpec) -> Effective:
 
 def _from_pin(snapshot: Snapshot, pin: VersionPin, wish: Effective) -> Effective:
     found, hold = _pinned_revision(snapshot, pin)
+    if found is not None and snapshot.parsed.spec is None and not _has_everything(snapshot, found.spec.hash):
+        hold = Hold(
+            INVALID_SPEC,
+            f"the pin asks for {found.spec.version}, and as long as the spec is invalid nothing can be changed. "
+            f"Apply the last spec that was valid, and it is made true at once. {_errors(snapshot.parsed)}",
+        )
+        return Effective(source=PINNED, target=None, desired=wish.desired, alias=wish.alias, hold=hold)
     if found is not None:
         return Effective(source=PINNED, target=found.spec, desired=wish.desired, alias=wish.alias)
     if hold is None and snapshot.parsed.spec is None:
@@ -275,6 +282,13 @@ def _from_pin(snapshot: Snapshot, pin: VersionPin, wish: Effective) -> Effective
     return msgspec.structs.replace(made, desired=wish.desired, alias=wish.alias)
 
 
+def _has_everything(snapshot: Snapshot, revision: str) -> bool:
+    """Whether nothing has to be changed for requests to go to the revision alone."""
+    traffic = snapshot.deployment.status.traffic
+    led = traffic is None or (traffic.revision, traffic.weight) == (revision, 0)
+    return led and all(pod.revision == revision for pod in snapshot.pods if pod.alive)
+
+
 def _pinned_revision(snapshot: Snapshot, pin: VersionPin) -> tuple[ModelRevision | None, Hold | None]:
     """The ModelRevision that the pin names; (None, None) when a revision has to be made for its version."""
     if pin.spec.revision:
@@ -287,6 +301,8 @@ def _pinned_revision(snapshot: Snapshot, pin: VersionPin) -> tuple[ModelRevision
         ):
             both = f"version {pin.spec.version} and revision {pin.spec.revision}"
             return None, Hold(UNKNOWN_REVISION, f"the pin names {both}, which is {found.spec.version}.")
+        if found is None and _is_made_from_spec(snapshot, pin):
+            return None, None  # as after a restore, or where the service was deleted and made anew
         known = ", ".join(f"{one.spec.hash} ({one.spec.version})" for one in snapshot.revisions) or "none"
         return found, None if found else Hold(
             UNKNOWN_REVISION, f"the pin names revision {pin.spec.revision}; known are: {known}."
@@ -306,6 +322,15 @@ def _pinned_revision(snapshot: Snapshot, pin: VersionPin) -> tuple[ModelRevision
     return None, Hold(
         NO_PREVIOUS_STABLE, f"the pin asks for {pin.spec.version}, and no other version has served yet: name a version."
     )
+
+
+def _is_made_from_spec(snapshot: Snapshot, pin: VersionPin) -> bool:
+    """Whether the revision that the pin names is what the spec gives at the version that it names."""
+    spec = snapshot.parsed.spec
+    if spec is None or not pin.spec.version or _unreadable(pin.spec.version) is not None:
+        return False
+    version = Version.parse(pin.spec.version)
+    return version.kind != "previous-stable" and (wanted_revision(snapshot, spec, version).hash == pin.spec.revision)
 
 
 def _unreadable(version: str) -> Hold | None:

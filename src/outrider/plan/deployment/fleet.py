@@ -126,6 +126,11 @@ def _is_apart(snapshot: Snapshot, pod: PodView) -> bool:
     return pod.owner.startswith(f"{revision_name(snapshot.name, pod.revision)}-")
 
 
+def _workload_of(snapshot: Snapshot, pod: PodView) -> str:
+    """The name of its Deployment."""
+    return revision_name(snapshot.name, pod.revision) if _is_apart(snapshot, pod) else snapshot.name
+
+
 def _is_orphaned(snapshot: Snapshot, pod: PodView) -> bool:
     """Whether its Deployment is gone."""
     return holder(snapshot, pod.revision) is None if _is_apart(snapshot, pod) else snapshot.workload is None
@@ -238,12 +243,14 @@ def _other(
     if traffic is None or one.revision in (traffic.revision, traffic.candidate):
         if short and not on_steps:
             # What it gives up is what the others already carry, and what the spec lets be unavailable.
-            left = max(0, wanted - may_be_missing(snapshot, spec, target, now) - ready(snapshot, target))
+            left = max(0, wanted - may_be_missing(snapshot, spec, target, one.name, now) - ready(snapshot, target))
             return Resize(
                 one, min(left, one.spec_replicas), "its GPUs are needed, and others have taken over its share"
             )
         stable = release.stable_revision if release is not None else ""
+        found = find_revision(snapshot.revisions, one.revision)
         grows = target != traffic.revision if traffic is not None else one.revision == stable
+        grows = grows and not (found is not None and rejected(snapshot, found))
         return Resize(one, wanted if grows else min(wanted, one.spec_replicas), "it takes requests")
     if is_standby(release, one.revision, target, now) and not short:
         return Resize(one, wanted, "it stays loaded to go back to")
@@ -279,15 +286,20 @@ def _is_last_resort(
     return ready(snapshot, traffic.revision) < wanted and ready(snapshot, one.revision) > 0
 
 
-def may_be_missing(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str, now: Instant) -> int:
-    """How many replicas may be taken away before their successors are ready: what the spec says, and half of them where
-    the target's pods find no node, and those that hold it run what was rolled back for answering hardly anything: who
-    waits for a surge on a full cluster would wait for ever, and nobody is served meanwhile.
+def may_be_missing(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str, place: str, now: Instant) -> int:
+    """How many replicas of the Deployment `place` may be taken away before their successors are ready: what the spec
+    says, and half of them where the target's pods find no node, and those that hold it run what was rolled back for
+    answering hardly anything: who waits for a surge on a full cluster would wait for ever, and nobody is served.
     """
     allowed, bad = rolling.max_unavailable(spec), rejection.severe(snapshot.revisions, target)
-    if not any(pod.revision in bad for pod in alive(snapshot)) or not _is_short(snapshot, target, now):
+    there = [pod for pod in alive(snapshot) if _workload_of(snapshot, pod) == place]
+    worthless = sum(1 for pod in there if pod.revision in bad)
+    if not worthless or not _is_short(snapshot, target, now):
         return allowed
-    return max(allowed, math.ceil(spec.desired_replicas / 2))
+    good = sum(1 for pod in there if pod.ready and pod.revision not in bad)
+    if good >= spec.desired_replicas - allowed:
+        return allowed  # those are what would be taken away
+    return max(allowed, min(worthless, math.ceil(spec.desired_replicas / 2)))
 
 
 def missing_already(snapshot: Snapshot, spec: LLMDeploymentSpec, target: str) -> int:

@@ -6,8 +6,9 @@ stays open: pods that serve go on serving while the operator is away, and a prob
 out of the endpoints, which for a fault that all share would leave nobody.
 
 One thing closes a gate again: the pod runs a revision that was rolled back because most of its answers were bad, and a
-pod of another revision is ready. Until the good revision has loaded everywhere, late answers are better than bad ones.
-Where none of its pods was ready, and this one is again and answers, that has passed: it serves until it is replaced.
+pod of another revision is ready, to which the Service leads. Until the good revision has loaded everywhere, late
+answers are better than bad ones. Where none of its pods was ready, and this one is again and answers, that has passed:
+it serves until it is replaced.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ def opened(
 
     `asked_for` is the revision that is made true: a person may pin one that was rolled back, and then it is to serve.
     """
-    shut = _shut(snapshot, asked_for)
+    shut = _shut(snapshot, asked_for, divided)
     waiting = [pod for pod in snapshot.pods if pod.gate not in (None, "True") and pod.containers_ready]
     return [
         _set(snapshot, pod, _condition(pod, now))
@@ -39,11 +40,13 @@ def opened(
     ]
 
 
-def shut(snapshot: Snapshot, now: Instant, asked_for: str = "") -> list[SetPodCondition]:
+def shut(
+    snapshot: Snapshot, now: Instant, divided: TrafficStatus | None = None, asked_for: str = ""
+) -> list[SetPodCondition]:
     """The gates to close: those of pods whose revision was rolled back. To be carried out after what leads requests to
     other pods.
     """
-    whose = _shut(snapshot, asked_for)
+    whose = _shut(snapshot, asked_for, divided)
     return [
         _set(snapshot, pod, _closed(whose[pod.revision], now))
         for pod in snapshot.pods
@@ -61,10 +64,11 @@ def _waits(snapshot: Snapshot, divided: TrafficStatus | None, pod: PodView) -> b
     return trial.waits(snapshot, pod) or traffic.gate_waits(snapshot, divided, pod)
 
 
-def _shut(snapshot: Snapshot, asked_for: str) -> dict[str, Rejection]:
+def _shut(snapshot: Snapshot, asked_for: str, divided: TrafficStatus | None) -> dict[str, Rejection]:
     """The revisions whose pods are to take no requests, and why; none as long as nobody else would take them."""
     severe = rejection.severe(snapshot.revisions, asked_for)
-    others = any(pod.ready and pod.revision not in severe for pod in snapshot.pods)
+    selected = traffic.service_selects(snapshot, divided)
+    others = any(pod.ready and pod.revision not in severe and selected in ("", pod.revision) for pod in snapshot.pods)
     return severe if others else {}
 
 

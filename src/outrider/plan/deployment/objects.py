@@ -111,7 +111,8 @@ def _workload(
     seen = fleet.workload_at(snapshot, place)
     size = rolling.replicas(spec, seen, fleet.replicas(snapshot, spec, target.hash, release))
     missing = max(
-        fleet.may_be_missing(snapshot, spec, target.hash, now), fleet.missing_already(snapshot, spec, target.hash)
+        fleet.may_be_missing(snapshot, spec, target.hash, place, now),
+        fleet.missing_already(snapshot, spec, target.hash),
     )
 
     def body(*, paused: bool) -> Body:

@@ -13,13 +13,14 @@ from outrider.api.names import service_name
 from outrider.api.versionpin import VersionPin, VersionPinStatus
 from outrider.plan.actions import Action, Apply, Create, Delete, Emit, PatchStatus, Plan
 from outrider.plan.deployment import capacity, drift, drill, engine, fleet, gates, optional, replacement, steps, traffic
+from outrider.plan.deployment.beginning import begun
 from outrider.plan.deployment.changes import events
 from outrider.plan.deployment.conditions import ready
 from outrider.plan.deployment.effective import ROLLED_BACK, Effective, Hold, current_revision, decide
 from outrider.plan.deployment.facts import Facts, Wish
 from outrider.plan.deployment.objects import Objects, manifests, objects
 from outrider.plan.deployment.rejection import ABORTED
-from outrider.plan.deployment.release import Release, begun, look, with_rejection
+from outrider.plan.deployment.release import Release, look, with_rejection
 from outrider.plan.deployment.revision import revision_body
 from outrider.plan.deployment.rolling import max_unavailable
 from outrider.plan.deployment.rollout import Rollout, answers, next_staleness, observe
@@ -67,7 +68,7 @@ def plan(snapshot: Snapshot, now: Instant) -> Plan:
         *_revision_statuses(facts),
         *_pin_status(facts),
         *made.actions,
-        *gates.shut(snapshot, now, target),  # now that the Service leads elsewhere
+        *gates.shut(snapshot, now, divided, target),  # now that the Service leads elsewhere
         *drilled.applies,
         *replaced.actions,
         *_pruned(facts, status),

@@ -1,28 +1,22 @@
-"""A release that is compared with the version before it: when it begins, how it fares, and when it is taken back."""
+"""A release that is compared with the version before it: how it fares, when it is taken back, and when it is over."""
 
 import math
 from collections.abc import Mapping
 
 import msgspec
 
-from outrider.api.llmdeployment import IndicatorStatus, ReleaseStage, ReleaseStatus
+from outrider.api.llmdeployment import IndicatorStatus, ReleaseStatus
 from outrider.api.meta import Instant, format_time, parse_time
-from outrider.api.modelrevision import ModelRevision, ModelRevisionStatus, Rejection
-from outrider.api.spec_operations import STEPWISE
+from outrider.api.modelrevision import ModelRevisionStatus, Rejection
 from outrider.plan import evidence
-from outrider.plan.deployment import fleet, front_door, rejection, steps, trial
+from outrider.plan.deployment import front_door, rejection, steps, trial
 from outrider.plan.deployment.effective import (
     ALIAS,
     SPEC,
-    Effective,
-    current_revision,
     find_revision,
-    has_served,
-    previous_stable,
 )
 from outrider.plan.deployment.facts import Facts
-from outrider.plan.deployment.rollout import CRASH_REASONS
-from outrider.plan.deployment.snapshot import PodView, Snapshot, Watch
+from outrider.plan.deployment.snapshot import PodView, Watch
 from outrider.plan.evidence.situation import PodFacts, Situation
 from outrider.plan.evidence.verdict import AWAITING_PODS, Verdict
 
@@ -37,10 +31,13 @@ WRITE_PAUSE, SLOW_WRITE_PAUSE, WRITE_SHARE = 30.0, 120.0, 0.3
 release's age: 15 writes in half an hour, or 9."""
 MOST_IN_A_DAY = 3
 """Rollbacks of one service that happen by themselves. Whoever needs a fourth has another problem."""
+RESTARTING = frozenset({"CrashLoopBackOff", "RunContainerError"})
+"""Why a pod waits whose container ended and is started anew."""
 SEVERE = 0.5
 """The share of bad answers among the newest from which on none at all is better for whoever can ask another pod."""
 NEWS = (
-    "verdict", "stage", "trial_since", "step", "step_since", "weight", "waits_for", "standby_until", "suspended_since"
+    "verdict", "stage", "trial_since", "step", "step_since", "weight", "waits_for", "standby_until", "served_time",
+    "suspended_since",
 )  # fmt: skip
 CERTAIN = frozenset({"CrashLooping", "NoEndpointsLeft", "AllRecentFailed", "Stalled"})
 
@@ -69,7 +66,7 @@ def look(facts: Facts, status: ReleaseStatus | None) -> Release | None:
         return Release(status) if status is not None else None
     if not _is_asked_for(facts, status):
         return Release(_over(facts, status))
-    watch, noted = facts.snapshot.watch, _suspended(facts, status)
+    watch, noted = facts.snapshot.watch, _timed(facts, status)
     if watch is None or watch.revision != status.revision:
         return Release(noted, looks_again_in=_pause(facts))
     settings = _settings(facts)
@@ -112,59 +109,6 @@ def _concluded(status: ReleaseStatus, verdict: Verdict, watch: Watch, now: Insta
     )
 
 
-def begun(snapshot: Snapshot, effective: Effective, now: Instant) -> ReleaseStatus | None:
-    """The release that the status tells of, or the one that begins now."""
-    before, target = snapshot.deployment.status.release, effective.target
-    if effective.hold is not None or effective.source not in (SPEC, ALIAS) or target is None:
-        return before
-    traffic = snapshot.deployment.status.traffic
-    serving = snapshot.deployment.status.effective_revision or fleet.selected(snapshot) or current_revision(snapshot)
-    if target.hash == serving or not serving:
-        return before
-    if traffic is not None and traffic.revision:
-        if traffic.revision == target.hash:
-            return before  # back to what never stopped serving
-        # And not the candidate that was about to take its place, unless that answers alone.
-        serving = fleet.carrying(snapshot, traffic, target.hash)
-    candidate = find_revision(snapshot.revisions, target.hash)
-    if candidate is not None and candidate.status.verified_time is not None and not rejection.retried(candidate):
-        return before  # back to what has proven itself
-    # At zero replicas it takes over all traffic, and answers none.
-    took_over = traffic is not None and traffic.revision == serving and fleet.ready(snapshot, serving) > 0
-    stable = _stable(snapshot, before, serving, target.hash, took_over=took_over)
-    if stable is None:
-        return None
-    release = ReleaseStatus(
-        revision=target.hash,
-        version=target.version,
-        stable_revision=stable.spec.hash,
-        stable_version=stable.spec.version,
-        started_time=format_time(now),
-        updated_time=format_time(now),
-        reason=AWAITING_PODS,
-        message=f"{target.version}: no pod is ready yet.",
-    )
-    return _with_strategy(snapshot, release)
-
-
-def _with_strategy(snapshot: Snapshot, release: ReleaseStatus) -> ReleaseStatus:
-    """How it is going to be released. By steps only beside a stable version that serves."""
-    spec = snapshot.parsed.spec
-    in_place = fleet.home(snapshot, release.revision) == snapshot.name
-    if spec is None or in_place or not fleet.is_stepwise(snapshot):
-        named = spec.deployment.rollout_strategy if spec is not None else release.strategy
-        stage: ReleaseStage = "Trial" if trial.begun(snapshot, release) else "Rollout"
-        return msgspec.structs.replace(release, strategy="RollingUpdate" if named in STEPWISE else named, stage=stage)
-    planned = fleet.steps_of(spec)
-    stage = "Preview" if spec.deployment.rollout_strategy == "BlueGreen" else "Canary"
-    return msgspec.structs.replace(
-        release,
-        strategy=spec.deployment.rollout_strategy,
-        steps=planned,
-        stage=stage if planned and fleet.ready(snapshot, release.stable_revision) else "Rollout",
-    )
-
-
 def _aborted(facts: Facts, before: ReleaseStatus, wanted: ReleaseStatus) -> Release:
     """Taken back because a person said so; like one that evidence spoke against, it is not released again by itself."""
     message = f"{wanted.version} was aborted by hand."
@@ -178,23 +122,6 @@ def _aborted(facts: Facts, before: ReleaseStatus, wanted: ReleaseStatus) -> Rele
         time=format_time(facts.now), reason=told.reason, message=told.message, fallback=told.stable_revision
     )
     return Release(told, taken_back, looks_again_in=_pause(facts))
-
-
-def _stable(
-    snapshot: Snapshot, before: ReleaseStatus | None, serving: str, candidate: str, *, took_over: bool
-) -> ModelRevision | None:
-    """What the candidate is compared with: what serves now if it ever served in full (or `took_over` all traffic a
-    moment ago, after all its steps), else what that was compared with, else the last that was good.
-    """
-    for wanted in (serving, before.stable_revision if before is not None and before.revision == serving else ""):
-        found = find_revision(snapshot.revisions, wanted)
-        proven = found is not None and (has_served(found) or (took_over and wanted == serving))
-        if found is not None and proven and wanted != candidate and not rejection.stands(found):
-            return found
-    good, found = previous_stable(snapshot, candidate), find_revision(snapshot.revisions, serving)
-    if good is not None or found is None or serving == candidate or rejection.stands(found):
-        return good
-    return found if fleet.ready(snapshot, serving) else None  # it never had all its replicas, and is all there is
 
 
 def _is_asked_for(facts: Facts, status: ReleaseStatus) -> bool:
@@ -225,29 +152,36 @@ def _pause(facts: Facts) -> float:
     return TICK if spec is not None and spec.rollback.auto_rollback.enabled else SLOW_TICK
 
 
-def _suspended(facts: Facts, status: ReleaseStatus) -> ReleaseStatus:
-    """With a note of the time in which no replica is wanted: nobody learns anything of a version that does not run."""
+def _timed(facts: Facts, status: ReleaseStatus) -> ReleaseStatus:
+    """With a note of when it first served in full, and of the time in which no replica is wanted: nobody learns
+    anything of a version that does not run.
+    """
     since = parse_time(status.suspended_since)
-    if (facts.wish.replicas == 0) == (since is not None):
-        return status
-    if since is None:
+    if since is None and facts.wish.replicas == 0:
         return msgspec.structs.replace(status, suspended_since=format_time(facts.now))
-    lasted = math.ceil(max(0.0, facts.now - since)) if _served_at(facts, status) is not None else 0
-    return msgspec.structs.replace(status, suspended_since="", suspended_seconds=status.suspended_seconds + lasted)
+    if since is not None and facts.wish.replicas:
+        lasted = math.ceil(max(0.0, facts.now - since)) if status.served_time else 0
+        status = msgspec.structs.replace(
+            status, suspended_since="", suspended_seconds=status.suspended_seconds + lasted
+        )
+    if not status.served_time and _serves_in_full(facts, status):
+        return msgspec.structs.replace(status, served_time=format_time(facts.now))
+    return status
+
+
+def _serves_in_full(facts: Facts, status: ReleaseStatus) -> bool:
+    """Whether all replicas and all traffic are the candidate's, and it has answered."""
+    known = facts.states.get(status.revision)
+    served = known is not None and known.first_served_time is not None
+    return served and facts.rollout.complete and status.stage != "Trial" and not steps.is_under_way(status)
 
 
 def _baked(facts: Facts, status: ReleaseStatus) -> float:
-    """Seconds for which the candidate has served, but for those in which no replica was wanted."""
-    served = _served_at(facts, status)
-    if served is None:
-        return 0.0
-    until = parse_time(status.suspended_since) or facts.now
-    return max(0.0, until - max(served, parse_time(status.started_time) or facts.now) - status.suspended_seconds)
-
-
-def _served_at(facts: Facts, status: ReleaseStatus) -> Instant | None:
-    candidate = find_revision(facts.snapshot.revisions, status.revision)
-    return parse_time(candidate.status.first_served_time) if candidate is not None else None
+    """Seconds for which the candidate has served in full, or could have, but for those in which no replica was wanted.
+    What it did in an earlier release proves nothing of this one.
+    """
+    served, until = parse_time(status.served_time), parse_time(status.suspended_since) or facts.now
+    return max(0.0, until - served - status.suspended_seconds) if served is not None else 0.0
 
 
 def _situation(facts: Facts, status: ReleaseStatus) -> Situation:
@@ -282,8 +216,7 @@ def _pod_facts(pod: PodView, now: Instant) -> PodFacts:
         ever_ready=pod.was_ready,
         ready=pod.ready,
         unready_for=max(0.0, now - pod.unready_since) if pod.unready_since is not None else None,
-        # The kubelet waits 10 s before a second restart and 20 s before a third: whoever waits crashes that often.
-        restarts=pod.restarts if pod.waiting in CRASH_REASONS else 0,
+        restarts=pod.restarts if pod.waiting in RESTARTING else 0,
         fault=pod.fault.message if pod.fault is not None else "",
     )
 

@@ -76,7 +76,9 @@ def _step(facts: Facts, release: ReleaseStatus, asked: Wishes) -> ReleaseStatus:
     step = release.steps[release.step]
     needed = fleet.replicas(facts.snapshot, spec, release.revision, release)
     able = len(facts.rollout.ready)
-    if able < needed or not needed:
+    if not needed:  # it begins anew once there are pods again
+        return _waiting(msgspec.structs.replace(release, step_since=""), "replicas: none is wanted")
+    if able < needed:
         return _waiting(release, f"{count(needed, 'replica')}, of which {able} {are(able)} ready")
     if not release.step_since or release.weight != step.weight:
         if step.weight and (unproven := front_door.awaited(facts, release)):

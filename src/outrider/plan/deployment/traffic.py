@@ -11,7 +11,7 @@ import msgspec
 
 from outrider.api.llmdeployment import ReleaseStatus, TrafficStatus
 from outrider.api.names import candidate_service_name
-from outrider.plan.deployment import fleet
+from outrider.plan.deployment import fleet, rejection
 from outrider.plan.deployment.effective import current_revision, find_revision, rejected
 from outrider.plan.deployment.snapshot import PodView, Snapshot
 
@@ -70,6 +70,7 @@ def _main(snapshot: Snapshot, target: str, wanted: int, compared: str, release: 
             # Killed before the Service was changed; what was ready then may not be any more.
             enough = min(wanted, fleet.ready(snapshot, selected))
             said = said if fleet.ready(snapshot, said) >= enough else selected
+        said = _instead_of_bad(snapshot, said, target, wanted, release)
     elif selected:
         said = selected
     elif compared:
@@ -82,6 +83,25 @@ def _main(snapshot: Snapshot, target: str, wanted: int, compared: str, release: 
             return target  # requests go to all: they are not all for what has just begun to take the place of others
     is_compared = compared and find_revision(snapshot.revisions, said) is not None
     return said if is_compared or any(pod.revision == said for pod in fleet.alive(snapshot)) else target
+
+
+def _instead_of_bad(snapshot: Snapshot, said: str, target: str, wanted: int, release: ReleaseStatus | None) -> str:
+    """What was taken back had the traffic until the version before it was loaded, and then another one was released:
+    the version before it takes over all the same, and is what that one is compared with.
+    """
+    found = find_revision(snapshot.revisions, said)
+    if release is None or (release.revision, release.phase) != (target, "Watching") or said == target:
+        return said
+    if found is None or not rejected(snapshot, found) or release.stable_revision in ("", said):
+        return said
+    able = fleet.ready(snapshot, release.stable_revision)
+    return release.stable_revision if able and able >= _served_well(snapshot, said, target, wanted) else said
+
+
+def _served_well(snapshot: Snapshot, revision: str, target: str, wanted: int) -> int:
+    """How many pods of the revision are worth to wait for others: none where it hardly answers anything."""
+    bad = revision in rejection.severe(snapshot.revisions, target)
+    return 0 if bad else min(wanted, fleet.ready(snapshot, revision))
 
 
 def _is_alone(snapshot: Snapshot, revision: str) -> bool:
@@ -138,7 +158,7 @@ def _is_rolled_in_place(snapshot: Snapshot, main: str, target: str) -> bool:
 
 def _weight(snapshot: Snapshot, main: str, target: str, release: ReleaseStatus | None, wanted: int) -> int | None:
     """Percent of the traffic for the target; None: all of it, and the Service selects it alone."""
-    able, old = fleet.ready(snapshot, target), fleet.ready(snapshot, main)
+    able, old = fleet.ready(snapshot, target), _served_well(snapshot, main, target, wanted)
     if not wanted:
         return 0  # what serves goes, too: until then it has what still comes
     if release is not None and fleet.is_on_steps(release, target):

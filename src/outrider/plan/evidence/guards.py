@@ -9,7 +9,7 @@ from outrider.plan.evidence.state import State
 from outrider.plan.evidence.verdict import Verdict
 
 CRASHES = 2
-"""Restarts within a minute that make a crash loop."""
+"""Restarts that make a crash loop: the kubelet waits 10 s before a second one and 20 s before a third."""
 HARDWARE_SECONDS = 10.0
 """Two ticks. An engine dies with its GPU at once; that the GPU is to blame takes a driver's event, a device plugin and
 a kubelet (which syncs a pod every second) until it is in the pod's status."""
@@ -21,7 +21,7 @@ def crash_looping(situation: Situation) -> Verdict | None:
     if not crashing:
         return None
     names = ", ".join(pod.name for pod in crashing)
-    what = f"{situation.candidate}: {names} restarted {max(pod.restarts for pod in crashing)} times within a minute"
+    what = f"{situation.candidate}: {names} crashed {max(pod.restarts for pod in crashing)} times and does not run"
     if all(pod.fault for pod in crashing):
         return node_fault(what, tuple(crashing))
     others = [pod for pod in pods if pod not in crashing]

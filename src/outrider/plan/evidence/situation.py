@@ -17,7 +17,7 @@ class PodFacts(msgspec.Struct, frozen=True):
     unready_for: float | None = None
     """Seconds for which it has not been ready; None where it is, and where that is not known."""
     restarts: int = 0
-    """Within the last 60 seconds."""
+    """How often it was, while it crashes again and again; else 0."""
     fault: str = ""
     """What is wrong with its node or GPU (`node-7 is NotReady`, `GPU 0 of node-7: Xid 79`); empty where nothing is."""
 
@@ -47,7 +47,7 @@ class Situation(msgspec.Struct, frozen=True):
     """That the Gateway cannot reach the candidate, in a sentence without its full stop; empty where that is not so, or
     not known."""
     baked: float = 0.0
-    """Seconds for which the candidate has served, but for those in which no replica was wanted."""
+    """Seconds since the candidate first served in full, but for those in which no replica was wanted."""
     suspended: bool = False
     """No replica is wanted."""
     loaded: float = 0.0
