@@ -51,7 +51,7 @@ test: lint
 	@$(PYTHON) tools/traefik/install.py --if-possible
 	$(BIN)/pytest -q -n 2 -m 'not e2e and not kubernetes'
 	$(BIN)/pytest -q -n 3 --dist loadgroup -m 'kubernetes and not e2e'
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m e2e
+	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m e2e
 
 kubernetes:
 	@$(PYTHON) tools/kubernetes/build.py
