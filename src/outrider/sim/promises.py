@@ -285,6 +285,9 @@ class Promises:
         patience = service.spec.workload_deadline_seconds if service.spec is not None else 0
         if found["reason"] == PROGRESS_DEADLINE_EXCEEDED and self.truth.longest_load >= patience:
             return
+        cooldown = service.spec.rollback.auto_rollback.cooldown.seconds if service.spec is not None else 0.0
+        if abs(now - service.taken_back_at - cooldown) < self.truth.window:
+            return  # it was held until this moment, for what it did meanwhile
         failed = service.blamed.get(version)
         if failed is None or now - failed > self.truth.window:
             why = f"{found['reason']}: {found['message']}"

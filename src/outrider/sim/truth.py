@@ -82,6 +82,8 @@ class Service:
     """Revision to version: those that were taken back, while that stands."""
     hardly_answers: set[str] = field(default_factory=set)
     """Of those, the ones that answered hardly anything."""
+    taken_back_at: float = NEVER
+    """When one was last."""
     ever_taken_back: set[str] = field(default_factory=set)
     aborted_at: float = NEVER
     """When somebody last asked for an abort of what is released."""
@@ -366,6 +368,8 @@ class Truth:
             service.taken_back.pop(revision, None)
             service.hardly_answers.discard(revision)
         else:
+            if revision not in service.taken_back:
+                service.taken_back_at = _now()
             service.taken_back[revision] = version
             service.hardly_answers.update({revision} if found.get("severe") else ())
             service.ever_taken_back.add(version)

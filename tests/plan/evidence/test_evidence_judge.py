@@ -19,6 +19,11 @@ def _failing(bad: int, ticks: int) -> State:
     return after([FINE] * 2 + [(pods((bad, 15)), old((0, 50)))] * ticks)
 
 
+def _failed_for_a_while(then_good: int) -> State:
+    """All of its answers were bad for four minutes, and then none in so many ticks."""
+    return after([(pods((5, 5)), old((0, 10)))] * 50 + [(pods((0, 5)), old((0, 10)))] * then_good)
+
+
 CASES = {
     "no pod is ready yet": (
         State(),
@@ -342,6 +347,19 @@ MESSAGES = {
         _good(5),
         situation(pod(restarts=2, ready=False)),
         "v1.3.0: llama-new-0 crashed 2 times and does not run.",
+    ),
+    "what was bad some minutes ago, and nothing could be done about it then": (
+        _failed_for_a_while(60),
+        situation(),
+        (
+            "v1.3.0: 250 of 550 requests failed since its release began, v1.2.0: 0 of 1100. "
+            "In fewer than 1 of 200 releases chance alone does that."
+        ),
+    ),
+    "what was bad has long passed": (
+        _failed_for_a_while(240),
+        situation(),
+        "v1.3.0: nothing proves it worse; 8 min of its bake time are left.",
     ),
     "time": (
         _good(20),

@@ -3,7 +3,7 @@
 import math
 
 from outrider.plan.evidence import attribution, guards, verdict, wording
-from outrider.plan.evidence.advance import in_trouble, limit_of
+from outrider.plan.evidence.advance import NEWEST, in_trouble, limit_of
 from outrider.plan.evidence.eprocess import log_sum
 from outrider.plan.evidence.outcomes import GATEWAY_FAILURES, SLOW, Indicator
 from outrider.plan.evidence.settings import Settings
@@ -11,6 +11,8 @@ from outrider.plan.evidence.situation import Situation
 from outrider.plan.evidence.state import Account, Evidence, State
 from outrider.plan.evidence.verdict import Verdict
 
+PASSED = 0.1
+"""Bad outcomes that are left of those that fade: of a single one after five minutes, of a hundred after 14."""
 BESIDE = 0.75
 """The part of an indicator's stake that is bet on the comparison; the rest is bet on the limit."""
 
@@ -58,12 +60,22 @@ def _accounts(state: State, settings: Settings) -> list[tuple[Indicator, bool, f
         weight = settings.weights.get(indicator, 0.0)
         if weight <= 0:
             continue
+        worse = Account() if has_passed(evidence) and evidence.worse.wealth > 0 else evidence.worse
         if indicator == "rejections":  # they have no limit
-            found.append((indicator, True, math.log(weight), evidence.worse))
+            found.append((indicator, True, math.log(weight), worse))
             continue
-        found.append((indicator, True, math.log(weight * BESIDE), evidence.worse))
+        found.append((indicator, True, math.log(weight * BESIDE), worse))
         found.append((indicator, False, math.log(weight * (1 - BESIDE)), evidence.above))
     return found
+
+
+def has_passed(evidence: Evidence) -> bool:
+    """Whether the candidate has answered well for so long that what was bad says nothing of now. What the bets have won
+    stays won: once both fare alike there is nothing to bet on. So where nothing was done about it (a cooldown, a person
+    who only wants to be told), it would accuse for ever.
+    """
+    recent = evidence.candidate.recent
+    return recent.bad < PASSED and recent.total - recent.bad >= NEWEST
 
 
 def _both_in_trouble(state: State, indicator: Indicator, settings: Settings) -> bool:
@@ -101,7 +113,9 @@ def _outweighed(state: State, situation: Situation, settings: Settings) -> Accus
         return None
     if beside:
         odds = f"In fewer than 1 of {1 / settings.alpha:.0f} releases chance alone does that"
-        return indicator, _rollback(_WORSE[indicator], f"{_compared(evidence, indicator, situation)}. {odds}.")
+        # What was put off, as by a cooldown, may speak of what was some minutes ago.
+        told = _compared if evidence.candidate.lately.bad > 0 else wording.over_all
+        return indicator, _rollback(_WORSE[indicator], f"{told(evidence, indicator, situation)}. {odds}.")
     if evidence.candidate.bad_windows < settings.consecutive:
         return None
     return indicator, _above(evidence, indicator, situation, settings)

@@ -40,5 +40,14 @@ def shown(arm: Arm) -> Counts:
 def comparison(evidence: Evidence, indicator: Indicator, situation: Situation) -> str:
     """`v1.3.0: 14 of 62 requests failed, v1.2.0: 0 of 310`."""
     mine = f"{situation.candidate}: {of(shown(evidence.candidate))} {WHAT[indicator]}"
-    theirs = shown(evidence.stable)
+    return _beside(mine, shown(evidence.stable), situation)
+
+
+def over_all(evidence: Evidence, indicator: Indicator, situation: Situation) -> str:
+    """`v1.3.0: 24 of 1570 requests failed since its release began, v1.2.0: 0 of 3200`."""
+    mine = f"{situation.candidate}: {of(evidence.candidate.total)} {WHAT[indicator]} since its release began"
+    return _beside(mine, evidence.stable.total, situation)
+
+
+def _beside(mine: str, theirs: Counts, situation: Situation) -> str:
     return f"{mine}, {situation.stable}: {of(theirs)}" if situation.stable and theirs.total > 0 else mine
