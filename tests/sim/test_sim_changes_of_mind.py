@@ -1,10 +1,10 @@
 """What simulation found since people change their minds in the middle of releases, each as a short scenario."""
 
 import pytest
-from sim_scenarios import NOT_WATCHED, WATCHED, blue_green, canary, spec, version
+from sim_scenarios import NOT_WATCHED, TWO_GPUS, WATCHED, blue_green, canary, spec, version
 
 from outrider.sim.crashes import NAME
-from outrider.sim.incidents import Apply, BadVersion, Crash, Edit, Pin, Retry, Scenario, SlowLoads, Unpin
+from outrider.sim.incidents import Apply, BadVersion, Crash, Edit, NodeLost, Pin, Retry, Scenario, SlowLoads, Unpin
 from outrider.sim.run import run
 
 WATCHED_FROM_NOW = {"autoRollback": {**WATCHED, "window": "60s"}}
@@ -60,6 +60,22 @@ FOUND: dict[str, Scenario] = {
             BadVersion(at=145.5, seconds=31, version="v2.0.0", how="crashes"),
             Crash(at=160.4, calls=1, down_seconds=25.9),
             Unpin(at=175.4, deployment=NAME),
+        ),
+    ),
+    "a standby that ends for a third version, while a node is lost, took no requests": Scenario(
+        seed=5424,
+        nodes=2,
+        load_seconds=3.0,
+        gateway=False,
+        incidents=(
+            Apply(
+                at=8.3,
+                deployment=NAME,
+                spec=spec("v1.1.0", 3, "60s", NOT_WATCHED, deployment=canary((50, "20s")), resources=TWO_GPUS),
+            ),
+            version(70.2, "v1.2.0"),
+            NodeLost(at=105.2, seconds=102, node=1),
+            version(160.5, "v2.0.0"),
         ),
     ),
     "what was taken back and is released again is an alarm about something": Scenario(

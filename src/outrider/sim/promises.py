@@ -113,7 +113,8 @@ class Promises:
 
     def _one_less(self, name: str, pod: str, known: PodTruth, now: float) -> Broken:
         service, truth = self.truth.service(name), self.truth
-        if truth.is_superseded(name, known) or truth.is_beside(name, known) or truth.gives_way(name, known):
+        reasons = (truth.is_superseded, truth.is_passed_over, truth.is_beside, truth.gives_way)
+        if any(explains(name, known) for explains in reasons):
             return
         wishes = list(service.recent(now - truth.window))
         disturbed = now - service.disturbed_at

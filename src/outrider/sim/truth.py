@@ -202,6 +202,13 @@ class Truth:
             return bool(waiting)
         return service.selected not in ("", pod.revision) and any(one.revision == service.selected for one in waiting)
 
+    def is_passed_over(self, name: str, pod: PodTruth) -> bool:
+        """Whether the pod takes no requests, and people ask for a third version: that has what serves to go back to."""
+        service = self.service(name)
+        main = {one.version for one in self.pods_of(name) if one.revision == service.selected}
+        idle = service.selected not in ("", pod.revision) and not service.shares.get(pod.revision)
+        return idle and bool(service.wishes) and service.wishes[-1].version not in {ANY, pod.version, *main}
+
     def is_superseded(self, name: str, pod: PodTruth) -> bool:
         """Whether the pod is of a candidate beside what serves, that people have replaced by yet another version.
 
