@@ -1,22 +1,18 @@
 """What simulation found since people change their minds in the middle of releases, each as a short scenario."""
 
 import pytest
-from sim_scenarios import NOT_WATCHED, TWO_GPUS, WATCHED, blue_green, canary, spec, version
+from sim_scenarios import NOT_WATCHED, TWO_GPUS, WATCHED, blue_green, canary, edit, spec, version
 
 from outrider.sim.crashes import NAME
-from outrider.sim.incidents import Apply, BadVersion, Crash, Edit, NodeLost, Pin, Retry, Scenario, SlowLoads, Unpin
+from outrider.sim.draw_releases import HANGS
+from outrider.sim.incidents import Apply, BadVersion, Crash, NodeLost, Pin, Retry, Scenario, SlowLoads, Unpin
 from outrider.sim.run import run
 
 WATCHED_FROM_NOW = {"autoRollback": {**WATCHED, "window": "60s"}}
-HANGS = 90_000.0
 
 
 def served(at: float, first: str, replicas: int, standby: str, deployment: dict[str, object]) -> Apply:
     return Apply(at=at, deployment=NAME, spec=spec(first, replicas, standby, NOT_WATCHED, deployment=deployment))
-
-
-def edit(at: float, **patch: object) -> Edit:
-    return Edit(at=at, deployment=NAME, spec=patch)
 
 
 FOUND: dict[str, Scenario] = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sim_scenarios import NOT_WATCHED, ROLLING, TWO_GPUS, WATCHED, blue_green, canary, spec, version
+from sim_scenarios import NOT_WATCHED, ROLLING, TWO_GPUS, WATCHED, blue_green, canary, edit, spec, version
 
 from outrider.sim.crashes import NAME
 from outrider.sim.incidents import (
@@ -41,10 +41,6 @@ def served(replicas: int, deployment: dict[str, Any], *, standby: str = "60s", *
     """v1.0.0 serves."""
     rollback = more.pop("rollback", NOT_WATCHED)
     return Apply(at=1, deployment=NAME, spec=spec("v1.0.0", replicas, standby, rollback, deployment=deployment, **more))
-
-
-def edit(at: float, **patch: Any) -> Edit:
-    return Edit(at=at, deployment=NAME, spec=patch)
 
 
 def to_zero(at: float) -> Meddle:

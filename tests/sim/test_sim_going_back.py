@@ -3,14 +3,13 @@
 from typing import Any
 
 import pytest
-from sim_scenarios import NOT_WATCHED, ROLLING, WATCHED, blue_green, canary, spec, version
+from sim_scenarios import NOT_WATCHED, ROLLING, WATCHED, blue_green, canary, edit, spec, version
 
 from outrider.sim.crashes import NAME
 from outrider.sim.incidents import (
     AnyIncident,
     Apply,
     BadVersion,
-    Edit,
     Pin,
     Remove,
     Retry,
@@ -35,17 +34,13 @@ def served(replicas: int, deployment: dict[str, Any], standby: str, **rollback: 
     return Apply(at=1, deployment=NAME, spec=spec("v1.0.0", replicas, standby or "60s", found, deployment=deployment))
 
 
-def edit(at: float, **patch: Any) -> Edit:
-    return Edit(at=at, deployment=NAME, spec=patch)
-
-
 def fails(at: float, seconds: float, which: str = "v1.1.0") -> BadVersion:
     return BadVersion(at=at, seconds=seconds, version=which, how="answers errors")
 
 
-def told(played: Outcome, start: str, since: float = 0.0, until: float = 1e9) -> list[str]:
-    """What the timeline says that begins so, between two moments."""
-    return [one.what for one in played.timeline.entries if one.what.startswith(start) and since <= one.at <= until]
+def told(played: Outcome, start: str, since: float) -> list[str]:
+    """What the timeline says that begins so, from a moment on."""
+    return [one.what for one in played.timeline.entries if one.what.startswith(start) and one.at >= since]
 
 
 SLOW = SlowLoads(at=200, seconds=2000, load_seconds=150)

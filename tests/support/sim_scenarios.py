@@ -29,5 +29,9 @@ def blue_green(preview: str, **more: Any) -> dict[str, Any]:
     return {"rolloutStrategy": "BlueGreen", "blueGreen": {"previewDuration": preview, **more}}
 
 
+def edit(at: float, **patch: Any) -> Edit:
+    return Edit(at=at, deployment=NAME, spec=patch)
+
+
 def version(at: float, name: str, **more: Any) -> Edit:
-    return Edit(at=at, deployment=NAME, spec={"model": {"version": name}, **more})
+    return edit(at, model={"version": name}, **more)

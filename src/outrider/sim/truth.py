@@ -205,7 +205,7 @@ class Truth:
     def is_passed_over(self, name: str, pod: PodTruth) -> bool:
         """Whether the pod takes no requests, and people ask for a third version: that has what serves to go back to."""
         service = self.service(name)
-        main = {one.version for one in self.pods_of(name) if one.revision == service.selected}
+        main = self._selected_versions(name)
         idle = service.selected not in ("", pod.revision) and not service.shares.get(pod.revision)
         return idle and bool(service.wishes) and service.wishes[-1].version not in {ANY, pod.version, *main}
 
@@ -217,10 +217,14 @@ class Truth:
         service = self.service(name)
         if not service.selected or pod.revision in service.ever_selected:
             return False
-        main = {one.version for one in self.pods_of(name) if one.revision == service.selected}
+        main = self._selected_versions(name)
         others = [wish for wish in service.recent(_now() - self.window) if wish.version not in {ANY, *main}]
         yet_another = len(others) > 1 or service.wishes[-1:] == others  # the first of several asked for this very pod
         return yet_another or self._asks_for_a_third(service, pod)
+
+    def _selected_versions(self, name: str) -> set[str]:
+        selected = self.service(name).selected
+        return {one.version for one in self.pods_of(name) if one.revision == selected}
 
     def _asks_for_a_third(self, service: Service, pod: PodTruth) -> bool:
         """Whether the spec has asked for the pod's revision, and since then for one that is not what serves either: of
